@@ -1,0 +1,3 @@
+//! Skeleton.
+#[allow(missing_docs)] pub mod ids;
+#[allow(missing_docs)] pub mod op;
