@@ -1,3 +1,5 @@
 //! Skeleton.
-#[allow(missing_docs)] pub mod ids;
-#[allow(missing_docs)] pub mod op;
+pub mod env;
+pub mod ids;
+pub mod op;
+pub mod secret;
