@@ -1,0 +1,71 @@
+//! Objects that grow: written piece by piece, synced when somebody waits, published once.
+//!
+//! A staged object is invisible under its name until it is published. It outlives the process that made it,
+//! so that recovery can finish what a crash left.
+
+use crate::error::{Result, StoreError};
+use crate::name::ObjectName;
+
+/// A place for objects that grow. Only immutable names (`o/…`) can be staged; others are `Invalid`.
+///
+/// Several machines may share one store and so one staging place. [`Staging::list`] then shows the staged
+/// objects of all of them: touch only those that are known to be one's own.
+pub trait Staging: Send + Sync {
+    /// A new, empty staged object. `Exists` if one is staged under that name, by whomever.
+    fn create(&self, name: &ObjectName) -> Result<Box<dyn Staged>>;
+
+    /// One that an earlier process left behind, with everything that was synced and perhaps more. `NotFound`
+    /// if there is none, `Denied` if a living process has it open.
+    fn reopen(&self, name: &ObjectName) -> Result<Box<dyn Staged>>;
+
+    /// Names of all staged objects, in any order.
+    fn list(&self) -> Result<Vec<ObjectName>>;
+
+    /// Removes a staged object that will not be published. A handle of this process that is still open goes
+    /// on working, but nothing it writes can be published. Discarding what is not there is no error;
+    /// `Denied` if another living process has it open.
+    fn discard(&self, name: &ObjectName) -> Result<()>;
+}
+
+/// One object that grows in place. Its bytes are shared by all who hold the handle; there is one handle to a
+/// staged object at a time.
+///
+/// After a failed `write_at`, `truncate` or `sync` nothing is known about what is on disk. A later `sync`
+/// must not vouch for it: once a sync has failed, every later `sync` and `publish` fails as well
+/// (`Retry::Never`), and the object can only be discarded, or reopened by a new process and checked.
+pub trait Staged: Send + Sync {
+    /// Writes at `offset` (bytes); different threads may write different ranges at once. A gap reads as
+    /// zeros. `Invalid` once published.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Fills `out` from `offset` on with what was written, synced or not; `Io` if the object ends before.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()>;
+
+    /// Length in bytes: the end of the last byte written, or what `truncate` said.
+    fn len(&self) -> Result<u64>;
+
+    /// Whether nothing has been written.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts or extends (with zeros) to `len` bytes. `Invalid` once published.
+    fn truncate(&self, len: u64) -> Result<()>;
+
+    /// What was written before the call is durable afterwards, and survives as a staged object.
+    fn sync(&self) -> Result<()>;
+
+    /// Durable and visible under its name afterwards, and no longer staged. Reads through this handle go on
+    /// working; publishing again does nothing. `Exists` if another object has that name; the staged object
+    /// then stays. An error with a retry class may be retried on the same handle.
+    fn publish(&self) -> Result<()>;
+}
+
+/// For implementers: refuses names that cannot be staged with `Invalid`.
+pub fn check_stageable(name: &ObjectName) -> Result<()> {
+    if name.is_immutable() {
+        Ok(())
+    } else {
+        Err(StoreError::invalid(format!("{name} can be replaced and is never staged")))
+    }
+}
