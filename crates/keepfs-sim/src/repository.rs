@@ -147,12 +147,14 @@ impl RustFile {
     pub fn is_crate_root(&self) -> bool {
         let inside = self.path.trim_start_matches("crates/");
         let parts: Vec<&str> = inside.split('/').collect();
-        match parts.as_slice() {
-            [_, "build.rs"] | [_, "src", "lib.rs" | "main.rs"] | [_, "src", "bin", _] => true,
-            [_, "tests" | "benches" | "examples", _] => true,
-            [_, "tests" | "benches" | "examples" | "src", .., "main.rs"] => true,
-            _ => false,
-        }
+        matches!(
+            parts.as_slice(),
+            [_, "build.rs"]
+                | [_, "src", "lib.rs" | "main.rs"]
+                | [_, "src", "bin", _]
+                | [_, "tests" | "benches" | "examples", _]
+                | [_, "tests" | "benches" | "examples" | "src", .., "main.rs"]
+        )
     }
 }
 

@@ -103,7 +103,7 @@ fn check_proofs(file: &RustFile, breaches: &mut Breaches) {
     for (at, _) in code.match_indices(".expect(") {
         let after = &file.source.text()[at + ".expect(".len()..];
         let message = after.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
-        if !message.is_some_and(|(message, _)| message.split_whitespace().count() >= PROOF_WORDS_MIN) {
+        if message.is_none_or(|(message, _)| message.split_whitespace().count() < PROOF_WORDS_MIN) {
             let line = code[..at].lines().count();
             breach(breaches, "proof", &file.path, format!("line {line}: expect without a proof"));
         }
