@@ -1,0 +1,98 @@
+//! How far this machine has come: counters that must never be used twice, and positions.
+
+use keepfs_format::codec::{Reader, Writer};
+use keepfs_format::error::FormatError;
+
+/// Written with every checkpoint of the database, as of the same position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Progress {
+    /// Journal position up to which the tables hold every operation.
+    pub applied: u64,
+    /// Journal position up to which every operation is in a sealed segment.
+    pub sealed: u64,
+    /// Highest number taken for inodes and links.
+    pub last_number: u64,
+    /// Highest number taken for packs.
+    pub last_pack: u64,
+    /// Highest sequence number of a segment.
+    pub last_segment: u64,
+    /// Hash of that segment, zero before the first.
+    pub last_segment_hash: [u8; 32],
+    /// Highest sequence number of a segment that the store has.
+    pub published_segment: u64,
+    /// Highest logical time used.
+    pub hlc: u64,
+    /// Inodes in the tree.
+    pub inodes: u64,
+    /// Bytes of content in the tree, holes left out.
+    pub content_len: u64,
+    /// Highest number of a checkpoint on the store.
+    pub last_checkpoint: u64,
+    /// Hash of that checkpoint's object, zero before the first.
+    pub checkpoint_hash: [u8; 32],
+    /// Segment up to which that checkpoint covers the log.
+    pub checkpoint_segment: u64,
+    /// Operations in the log since that checkpoint.
+    pub operations_since: u64,
+    /// Highest number of an index run.
+    pub last_run: u64,
+    /// Generation of the head.
+    pub head_generation: u64,
+}
+
+impl Progress {
+    /// The row.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        for number in self.numbers() {
+            out.u64(number);
+        }
+        out.raw(&self.last_segment_hash);
+        out.raw(&self.checkpoint_hash);
+        out.into_bytes()
+    }
+
+    /// Reads the row.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut row = Reader::new(bytes, "progress");
+        let progress = Self {
+            applied: row.u64()?,
+            sealed: row.u64()?,
+            last_number: row.u64()?,
+            last_pack: row.u64()?,
+            last_segment: row.u64()?,
+            published_segment: row.u64()?,
+            hlc: row.u64()?,
+            inodes: row.u64()?,
+            content_len: row.u64()?,
+            last_checkpoint: row.u64()?,
+            checkpoint_segment: row.u64()?,
+            operations_since: row.u64()?,
+            last_run: row.u64()?,
+            head_generation: row.u64()?,
+            last_segment_hash: row.array()?,
+            checkpoint_hash: row.array()?,
+        };
+        row.finish()?;
+        Ok(progress)
+    }
+
+    fn numbers(&self) -> [u64; 14] {
+        [
+            self.applied,
+            self.sealed,
+            self.last_number,
+            self.last_pack,
+            self.last_segment,
+            self.published_segment,
+            self.hlc,
+            self.inodes,
+            self.content_len,
+            self.last_checkpoint,
+            self.checkpoint_segment,
+            self.operations_since,
+            self.last_run,
+            self.head_generation,
+        ]
+    }
+}

@@ -1,0 +1,511 @@
+//! A disk in memory that behaves as badly as the contract of [`LocalDisk`] allows.
+//!
+//! The fault model. Every file has what is durable and what was written since; every directory likewise. When
+//! the power is cut, each sector that was written since the last sync keeps its old content or one of the
+//! newer ones, each on its own; the length of a file and each change of a name may be lost. A sync that fails
+//! forgets what it should have written: it stays readable, the next sync succeeds, and the power loss takes
+//! it away. A write that fails has written some of its first sectors. Sectors are never half written, and what
+//! is durable is never lost.
+//!
+//! Everything follows from the seeds; there is no clock and no other chance.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{LocalDisk, LocalFile, SECTOR_LEN};
+
+/// What shall go wrong. Calls of disk and files are counted from the moment this is set; the first is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// One call fails with this error number.
+    Fail {
+        /// Which call.
+        call: u64,
+        /// The error number, such as that of `EIO` or `ENOSPC`.
+        errno: i32,
+    },
+    /// From this call on all fail with this error number.
+    FailFrom {
+        /// The first call that fails.
+        call: u64,
+        /// The error number.
+        errno: i32,
+    },
+    /// From this call on all fail, until [`FaultyDisk::power_cut`] says what was left.
+    PowerOff {
+        /// The first call that fails.
+        call: u64,
+    },
+}
+
+/// A disk in memory with faults on demand. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct FaultyDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    root: PathBuf,
+    nodes: HashMap<u64, Node>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    pending_names: Vec<NameChange>,
+    locks: HashSet<PathBuf>,
+    next_node: u64,
+    /// Counts power cuts: a handle of an earlier life is dead.
+    life: u64,
+    calls: u64,
+    trouble: Option<Trouble>,
+    chance: Chance,
+}
+
+#[derive(Default)]
+struct Node {
+    is_dir: bool,
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    /// Contents that sectors got since the last sync, oldest first.
+    pending: Vec<(usize, [u8; SECTOR_LEN])>,
+}
+
+struct NameChange {
+    removed: Option<PathBuf>,
+    set: Option<(PathBuf, u64)>,
+}
+
+/// SplitMix64: enough to choose among outcomes.
+#[derive(Default)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Error(i32),
+    /// The power goes during this call.
+    PowerLost,
+    /// The power went before this call, which therefore does nothing.
+    PowerOff,
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        Self::from_raw_os_error(match failure {
+            Failure::Error(errno) => errno,
+            Failure::PowerLost | Failure::PowerOff => libc::EIO,
+        })
+    }
+}
+
+/// How much of what was pending a power cut leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Survival {
+    Nothing,
+    All,
+    Some,
+}
+
+impl FaultyDisk {
+    /// An empty disk whose only directory is `root`.
+    pub fn new(root: &Path) -> Self {
+        let disk = Self::default();
+        {
+            let mut state = disk.state.lock();
+            let node = state.add_node(true);
+            state.root = root.to_owned();
+            state.names.insert(root.to_owned(), node);
+            state.durable_names.insert(root.to_owned(), node);
+        }
+        disk
+    }
+
+    /// Sets what shall go wrong from here on; nothing, if `None`.
+    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+        let mut state = self.state.lock();
+        state.calls = 0;
+        state.trouble = trouble;
+    }
+
+    /// Calls since [`set_trouble`](Self::set_trouble).
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// Cuts the power and starts again: what was not durable survives as `seed` decides, open files and locks
+    /// are gone, and so is any trouble.
+    pub fn power_cut(&self, seed: u64) {
+        self.state.lock().power_cut(seed);
+    }
+
+    /// All bytes of a file as they are now, if there is one.
+    pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        let node = state.names.get(path)?;
+        state.nodes.get(node).map(|node| node.bytes.clone())
+    }
+
+    /// Puts a durable file in place, made if need be: how tests damage, cut short or bring back old files.
+    pub fn replace(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = self.state.lock();
+        let number = match state.names.get(path) {
+            Some(number) => *number,
+            None => state.add_node(false),
+        };
+        state.names.insert(path.to_owned(), number);
+        state.durable_names.insert(path.to_owned(), number);
+        state.nodes.insert(number, Node { is_dir: false, durable: bytes.clone(), bytes, pending: Vec::new() });
+    }
+}
+
+impl State {
+    fn add_node(&mut self, is_dir: bool) -> u64 {
+        self.next_node += 1;
+        self.nodes.insert(self.next_node, Node { is_dir, ..Node::default() });
+        self.next_node
+    }
+
+    /// Counts a call and says whether and how it shall fail.
+    fn step(&mut self) -> Result<(), Failure> {
+        let call = self.calls;
+        self.calls += 1;
+        match self.trouble {
+            Some(Trouble::Fail { call: at, errno }) if call == at => Err(Failure::Error(errno)),
+            Some(Trouble::FailFrom { call: at, errno }) if call >= at => Err(Failure::Error(errno)),
+            Some(Trouble::PowerOff { call: at }) if call == at => Err(Failure::PowerLost),
+            Some(Trouble::PowerOff { call: at }) if call > at => Err(Failure::PowerOff),
+            _ => Ok(()),
+        }
+    }
+
+    fn change_name(&mut self, removed: Option<PathBuf>, set: Option<(PathBuf, u64)>) {
+        let change = NameChange { removed, set };
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn need_parent(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let number = self.find(parent)?;
+        match self.nodes.get(&number) {
+            Some(node) if node.is_dir => Ok(()),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn power_cut(&mut self, seed: u64) {
+        self.life += 1;
+        self.trouble = None;
+        self.calls = 0;
+        self.locks.clear();
+        self.chance = Chance(seed);
+        let survival = match self.chance.below(8) {
+            0 => Survival::Nothing,
+            1 => Survival::All,
+            _ => Survival::Some,
+        };
+        for change in std::mem::take(&mut self.pending_names) {
+            if survival == Survival::All || (survival == Survival::Some && self.chance.below(2) == 0) {
+                change.apply(&mut self.durable_names);
+            }
+        }
+        let all = std::mem::take(&mut self.durable_names);
+        for (path, number) in &all {
+            // A parent sorts before what it holds, so it has been judged already.
+            let parent_is_held = path.parent().is_some_and(|parent| self.durable_names.contains_key(parent));
+            if parent_is_held || *path == self.root {
+                self.durable_names.insert(path.clone(), *number);
+            }
+        }
+        self.names = self.durable_names.clone();
+        let held: HashSet<u64> = self.names.values().copied().collect();
+        self.nodes.retain(|number, _| held.contains(number));
+        let mut numbers: Vec<u64> = held.into_iter().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            if let Some(node) = self.nodes.get_mut(&number) {
+                node.power_cut(&mut self.chance, survival);
+            }
+        }
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        if let Some(path) = &self.removed {
+            names.remove(path);
+        }
+        if let Some((path, node)) = &self.set {
+            names.insert(path.clone(), *node);
+        }
+    }
+
+    fn is_in(&self, dir: &Path) -> bool {
+        let parent_is_dir = |path: &PathBuf| path.parent() == Some(dir);
+        self.removed.as_ref().is_some_and(parent_is_dir)
+            || self.set.as_ref().is_some_and(|(path, _)| parent_is_dir(path))
+    }
+}
+
+impl Node {
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let end = offset + data.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[offset..end].copy_from_slice(data);
+        for sector in offset / SECTOR_LEN..end.div_ceil(SECTOR_LEN) {
+            let start = sector * SECTOR_LEN;
+            let stop = (start + SECTOR_LEN).min(self.bytes.len());
+            let mut content = [0; SECTOR_LEN];
+            content[..stop - start].copy_from_slice(&self.bytes[start..stop]);
+            self.pending.push((sector, content));
+        }
+    }
+
+    fn power_cut(&mut self, chance: &mut Chance, survival: Survival) {
+        let lives = |chance: &mut Chance| match survival {
+            Survival::Nothing => false,
+            Survival::All => true,
+            Survival::Some => chance.below(2) == 0,
+        };
+        let length = if lives(chance) { self.bytes.len() } else { self.durable.len() };
+        let mut survivor = std::mem::take(&mut self.durable);
+        survivor.resize(length.next_multiple_of(SECTOR_LEN), 0);
+        for (sector, content) in std::mem::take(&mut self.pending) {
+            let start = sector * SECTOR_LEN;
+            if start < length && lives(chance) {
+                survivor[start..start + SECTOR_LEN].copy_from_slice(&content);
+            }
+        }
+        survivor.truncate(length);
+        self.bytes = survivor.clone();
+        self.durable = survivor;
+    }
+}
+
+impl LocalDisk for FaultyDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.need_parent(path)?;
+        if !state.names.contains_key(path) {
+            let node = state.add_node(true);
+            state.change_name(None, Some((path.to_owned(), node)));
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn LocalFile>> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.need_parent(path)?;
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let node = state.add_node(false);
+        state.change_name(None, Some((path.to_owned(), node)));
+        Ok(Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn LocalFile>> {
+        let mut state = self.state.lock();
+        state.step()?;
+        let node = state.find(path)?;
+        Ok(Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.step()?;
+        let node = state.find(from)?;
+        state.need_parent(to)?;
+        state.change_name(Some(from.to_owned()), Some((to.to_owned(), node)));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.find(path)?;
+        state.change_name(Some(path.to_owned()), None);
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.find(path)?;
+        let children = state.names.keys().filter(|name| name.parent() == Some(path));
+        Ok(children.filter_map(|name| Some(name.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.find(path)?;
+        let (synced, rest) = std::mem::take(&mut state.pending_names).into_iter().partition(|change| change.is_in(path));
+        state.pending_names = rest;
+        let synced: Vec<NameChange> = synced;
+        for change in synced {
+            change.apply(&mut state.durable_names);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let mut state = self.state.lock();
+        state.step()?;
+        state.need_parent(path)?;
+        if !state.locks.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(FaultyLock { state: self.state.clone(), path: path.to_owned(), life: state.life }))
+    }
+}
+
+struct FaultyLock {
+    state: Arc<Mutex<State>>,
+    path: PathBuf,
+    life: u64,
+}
+
+impl Drop for FaultyLock {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        if state.life == self.life {
+            state.locks.remove(&self.path);
+        }
+    }
+}
+
+struct FaultyFile {
+    state: Arc<Mutex<State>>,
+    node: u64,
+    life: u64,
+}
+
+impl FaultyFile {
+    /// Runs `act` on the file; its last argument says whether and how the call shall fail.
+    fn on_node<T>(
+        &self,
+        act: impl FnOnce(&mut Node, &mut Chance, Result<(), Failure>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.life != self.life {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let verdict = state.step();
+        if let Err(failure @ Failure::PowerOff) = verdict {
+            return Err(failure.into());
+        }
+        let node = state.nodes.get_mut(&self.node).ok_or(io::ErrorKind::NotFound)?;
+        act(node, &mut state.chance, verdict)
+    }
+}
+
+/// An offset as the vectors in memory count.
+fn index(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+impl LocalFile for FaultyFile {
+    fn length(&self) -> io::Result<u64> {
+        self.on_node(|node, _, verdict| {
+            verdict?;
+            Ok(node.bytes.len() as u64)
+        })
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let start = index(offset)?;
+        self.on_node(|node, _, verdict| {
+            verdict?;
+            let end = start.checked_add(out.len()).ok_or(io::ErrorKind::InvalidInput)?;
+            out.copy_from_slice(node.bytes.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let start = index(offset)?;
+        self.on_node(|node, chance, verdict| {
+            let written = match verdict {
+                Ok(()) => data.len(),
+                Err(_) => chance.below(data.len() as u64 + 1) as usize / SECTOR_LEN * SECTOR_LEN,
+            };
+            node.write(start, &data[..written]);
+            Ok(verdict?)
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = index(len)?;
+        self.on_node(|node, _, verdict| {
+            verdict?;
+            // What is cut off reads as zeroes when the file grows again, whatever survives.
+            let end = node.bytes.len();
+            if len < end {
+                node.write(len, &vec![0; end - len]);
+            }
+            node.bytes.resize(len, 0);
+            Ok(())
+        })
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let len = index(len)?;
+        self.on_node(|node, _, verdict| {
+            verdict?;
+            if node.bytes.len() < len {
+                node.bytes.resize(len, 0);
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.on_node(|node, _, verdict| {
+            if verdict == Err(Failure::PowerLost) {
+                // What was pending is still judged by the power cut.
+            } else if verdict.is_ok() {
+                let length = node.bytes.len();
+                node.durable.resize(length.next_multiple_of(SECTOR_LEN), 0);
+                for (sector, content) in std::mem::take(&mut node.pending) {
+                    let start = sector * SECTOR_LEN;
+                    if start < length {
+                        node.durable[start..start + SECTOR_LEN].copy_from_slice(&content);
+                    }
+                }
+                node.durable.truncate(length);
+            } else {
+                node.pending.clear();
+            }
+            Ok(verdict?)
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! The one error type of this crate, and the one table that turns errors into POSIX numbers.
+//!
+//! It never prints and never decides whether to retry: storage errors carry their own retry class.
+
+use keepfs_format::error::FormatError;
+use keepfs_store::StoreError;
+use keepfs_vault::VaultError;
+
+/// Why a call failed.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// There is no such name or inode. Tell the caller ENOENT.
+    #[error("there is no such file or directory")]
+    NotFound,
+    /// The name is taken.
+    #[error("the name exists already")]
+    Exists,
+    /// A directory was needed.
+    #[error("this is not a directory")]
+    NotDirectory,
+    /// Anything but a directory was needed.
+    #[error("this is a directory")]
+    IsDirectory,
+    /// The directory still has entries.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// The arguments make no sense together; the caller must change them.
+    #[error("the arguments are not valid")]
+    InvalidArgument,
+    /// A name longer than 255 bytes.
+    #[error("the name is longer than 255 bytes")]
+    NameTooLong,
+    /// The kind of inode or file system cannot do this.
+    #[error("this operation is not supported here")]
+    NotSupported,
+    /// Only the owner or root may do this.
+    #[error("the caller may not do this")]
+    NotPermitted,
+    /// The file would be larger than can be addressed.
+    #[error("the file would be too large")]
+    FileTooLarge,
+    /// More names than an inode can count.
+    #[error("the inode has too many names")]
+    TooManyLinks,
+    /// There is no such extended attribute.
+    #[error("there is no such extended attribute")]
+    NoAttribute,
+    /// An extended attribute is larger than the limit.
+    #[error("the extended attribute is too large")]
+    AttributeTooLarge,
+    /// `SEEK_DATA` or `SEEK_HOLE` beyond the end.
+    #[error("there is nothing at or beyond this offset")]
+    NothingBeyond,
+    /// The handle is not open, or not for this.
+    #[error("the handle is not open for this")]
+    BadHandle,
+    /// The mount is read-only.
+    #[error("the file system is mounted read-only")]
+    ReadOnly,
+    /// Neither the store nor the local disk has room; free space, then try again.
+    #[error("no space is left: {detail}")]
+    NoSpace {
+        /// Which disk, and what it said.
+        detail: String,
+    },
+    /// After a local I/O error nothing more is written until the vault is mounted anew.
+    #[error("writing stopped after an error ({reason}); unmount, repair the disk and mount again")]
+    Poisoned {
+        /// The first error.
+        reason: String,
+    },
+    /// Something local or on the store is damaged. Nothing was changed.
+    #[error("{what} is damaged; {advice}")]
+    Damaged {
+        /// What, and where.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A log holds an operation that does not fit the tree it applies to.
+    #[error("the log does not fit the tree: {0}")]
+    Fold(#[from] keepfs_log::FoldError),
+    /// The local disk failed.
+    #[error("the local state directory failed: {0}")]
+    Local(#[from] std::io::Error),
+    /// The local database failed.
+    #[error("the local database failed: {0}")]
+    Database(String),
+    /// The chunk space failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Bytes that do not decode.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+/// What every call of this crate returns.
+pub type Result<T, E = FsError> = std::result::Result<T, E>;
+
+impl FsError {
+    /// The POSIX error number for this error: the only place where one is chosen.
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::NotFound => libc::ENOENT,
+            Self::Exists => libc::EEXIST,
+            Self::NotDirectory => libc::ENOTDIR,
+            Self::IsDirectory => libc::EISDIR,
+            Self::NotEmpty => libc::ENOTEMPTY,
+            Self::InvalidArgument => libc::EINVAL,
+            Self::NameTooLong => libc::ENAMETOOLONG,
+            Self::NotSupported => libc::EOPNOTSUPP,
+            Self::NotPermitted => libc::EPERM,
+            Self::FileTooLarge => libc::EFBIG,
+            Self::TooManyLinks => libc::EMLINK,
+            Self::NoAttribute => libc::ENODATA,
+            Self::AttributeTooLarge => libc::E2BIG,
+            Self::NothingBeyond => libc::ENXIO,
+            Self::BadHandle => libc::EBADF,
+            Self::ReadOnly => libc::EROFS,
+            Self::NoSpace { .. } | Self::Store(StoreError::Full { .. }) => libc::ENOSPC,
+            Self::Store(StoreError::ReadOnly { .. }) => libc::EROFS,
+            Self::Local(error) => match error.raw_os_error() {
+                Some(libc::ENOSPC) | Some(libc::EDQUOT) => libc::ENOSPC,
+                Some(libc::EROFS) => libc::EROFS,
+                _ => libc::EIO,
+            },
+            Self::Vault(error) if error.is_full() => libc::ENOSPC,
+            _ => libc::EIO,
+        }
+    }
+}

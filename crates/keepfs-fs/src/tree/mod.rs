@@ -1,0 +1,14 @@
+//! The running truth about names and attributes, in memory over the database.
+
+mod directories;
+mod fold;
+mod inodes;
+mod log;
+mod packs;
+mod tree;
+
+pub(crate) use directories::{Directory, ENTRIES_CACHED_MAX};
+pub(crate) use fold::Fold;
+pub(crate) use inodes::INODES_CACHED_MAX;
+pub(crate) use log::OpLog;
+pub(crate) use tree::Tree;
