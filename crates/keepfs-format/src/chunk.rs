@@ -335,7 +335,8 @@ impl ChunkOpener {
         sealed: &[u8],
         out: &mut [u8],
     ) -> Result<(), FormatError> {
-        let plain_len = u32::try_from(out.len()).map_err(|_| FormatError::Invalid { what: "chunk length" })?;
+        let plain_len =
+            u32::try_from(out.len()).map_err(|_| FormatError::Invalid { what: "chunk length" })?;
         let sealed_len =
             u32::try_from(sealed.len()).map_err(|_| FormatError::Invalid { what: "chunk length" })?;
         let layout = ChunkLayout::read(keys, id, plain_len, sealed_len, sealed)?;

@@ -82,13 +82,7 @@ impl EpochKeys {
                 [DOMAIN, &vault.0, &namespace.0.to_le_bytes(), &epoch.to_le_bytes(), name.as_bytes()];
             derive::<32>(epoch_key.expose(), &[], &info)
         };
-        Self {
-            epoch,
-            log: key("log"),
-            checkpoint: key("checkpoint"),
-            pack: key("pack"),
-            chunk: key("chunk"),
-        }
+        Self { epoch, log: key("log"), checkpoint: key("checkpoint"), pack: key("pack"), chunk: key("chunk") }
     }
 
     pub(crate) fn role(&self, role: Role) -> &Secret<32> {

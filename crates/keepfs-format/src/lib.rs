@@ -9,14 +9,25 @@ pub mod codec;
 pub mod compress;
 pub mod env;
 pub mod error;
+pub mod header;
+pub mod identity;
 pub mod ids;
+pub mod kdf;
 pub mod keys;
 pub mod local;
 pub mod op;
+pub mod op_codec;
+pub mod op_rules;
+pub mod pack;
+pub mod phrase;
+pub mod roster;
 pub mod sealed;
 pub mod secret;
+pub mod slot;
 #[cfg(test)]
 mod testing;
+pub mod trailer;
+pub mod wrap;
 
 pub use env::Env;
 pub use error::FormatError;

@@ -201,7 +201,11 @@ fn sealed_len_max(plain_len: usize) -> usize {
 }
 
 /// Takes the body out of the opened blocks.
-fn unwrap_inner(mut inner: Vec<u8>, plain_len_max: usize, what: &'static str) -> Result<Vec<u8>, FormatError> {
+fn unwrap_inner(
+    mut inner: Vec<u8>,
+    plain_len_max: usize,
+    what: &'static str,
+) -> Result<Vec<u8>, FormatError> {
     let mut reader = Reader::new(&inner, what);
     let algorithm = reader.u8()?;
     let plain_len = reader.u32()? as usize;
