@@ -11,6 +11,8 @@
 #![deny(missing_docs)]
 
 mod cache;
+mod compare;
+pub mod conformance;
 mod error;
 mod memory;
 mod memory_staging;
@@ -19,6 +21,7 @@ mod staging;
 mod store;
 
 pub use cache::{BlobCache, CACHE_KEY_LEN_MAX, MemoryCache, is_cache_key};
+pub use compare::same_contents;
 pub use error::{Result, Retry, StoreError};
 pub use memory::MemoryStore;
 pub use name::{ID_LEN, ObjectName};

@@ -15,7 +15,7 @@ pub trait Staging: Send + Sync {
     fn create(&self, name: &ObjectName) -> Result<Box<dyn Staged>>;
 
     /// One that an earlier process left behind, with everything that was synced and perhaps more. `NotFound`
-    /// if there is none, `Denied` if a living process has it open.
+    /// if there is none; `Denied` if somebody has it open, as far as the store can tell.
     fn reopen(&self, name: &ObjectName) -> Result<Box<dyn Staged>>;
 
     /// Names of all staged objects, in any order.
@@ -23,16 +23,17 @@ pub trait Staging: Send + Sync {
 
     /// Removes a staged object that will not be published. A handle of this process that is still open goes
     /// on working, but nothing it writes can be published. Discarding what is not there is no error;
-    /// `Denied` if another living process has it open.
+    /// `Denied` if somebody else (another process, or another opening of the store) has it open.
     fn discard(&self, name: &ObjectName) -> Result<()>;
 }
 
 /// One object that grows in place. Its bytes are shared by all who hold the handle; there is one handle to a
 /// staged object at a time.
 ///
-/// After a failed `write_at`, `truncate` or `sync` nothing is known about what is on disk. A later `sync`
-/// must not vouch for it: once a sync has failed, every later `sync` and `publish` fails as well
-/// (`Retry::Never`), and the object can only be discarded, or reopened by a new process and checked.
+/// After a failed `sync` nobody knows what is on the disk: the kernel may have dropped the bytes, and would
+/// call the next sync a success. So every later `sync` and `publish` through the handle fails as well
+/// (`Retry::Never`); the object can only be discarded, or reopened and checked byte by byte. A failed
+/// `write_at` may have written a part, and may be repeated.
 pub trait Staged: Send + Sync {
     /// Writes at `offset` (bytes); different threads may write different ranges at once. A gap reads as
     /// zeros. `Invalid` once published.

@@ -57,7 +57,7 @@ pub struct Capabilities {
 ///
 /// Every method may block, and every method may be called from several threads at once. Errors carry their
 /// own retry class; a store retries nothing by itself unless it is wrapped in `RetryStore`.
-/// The conformance suite (`conformance`) names every promise made here.
+/// The conformance suite ([`crate::conformance`]) names every promise made here.
 pub trait Store: Send + Sync {
     /// What this store can do. Cheap, and the same for the whole life of the store.
     fn capabilities(&self) -> Capabilities;
