@@ -78,9 +78,68 @@ pub enum FsError {
         /// What to do.
         advice: String,
     },
+    /// No slot of the vault opens with this secret. Ask again.
+    #[error("this password or recovery phrase does not open the vault; check it and type it again")]
+    WrongSecret,
+    /// An empty password would be none.
+    #[error("the password is empty; choose one that cannot be guessed")]
+    EmptyPassword,
+    /// The store holds no vault. Check its address, or found a vault.
+    #[error("there is no vault on this store; check the address, or make a vault with 'keepfs init'")]
+    NoVault,
+    /// The store holds a vault already. It was not touched.
+    #[error("the store holds a vault already and was left as it is; use 'keepfs join', or another store")]
+    VaultExists,
+    /// The state directory belongs to a vault already. It was not touched.
+    #[error("{} holds the state of a vault already and was left as it is; use another state directory", path.display())]
+    StateExists {
+        /// The state directory.
+        path: std::path::PathBuf,
+    },
+    /// This machine has no state of the vault, or lost it. Join the vault: it gets a new identity.
+    #[error("{} holds no state of a vault; attach this machine with 'keepfs join'", path.display())]
+    NoState {
+        /// The state directory.
+        path: std::path::PathBuf,
+    },
+    /// Written by a newer program. Nothing was changed; use a newer program.
+    #[error("{what} has version {found}, this program reads {supported}; use a newer keepfs")]
+    NewerVersion {
+        /// What.
+        what: &'static str,
+        /// Its version.
+        found: u8,
+        /// The newest version this program reads.
+        supported: u8,
+    },
+    /// The store shows less, or something else, than this machine has seen: it was rolled back, or lies.
+    #[error(
+        "the store shows {seen} of the {what}, but {expected} was there before: it was rolled back or tampered \
+         with; compare with another machine, and join anew only if you restored the store yourself"
+    )]
+    Rollback {
+        /// What was rolled back.
+        what: &'static str,
+        /// What must be there.
+        expected: String,
+        /// What is there.
+        seen: String,
+    },
+    /// A vault must keep one way in. Add another slot before.
+    #[error("this is the last slot that opens the vault; add another one before it is removed")]
+    LastSlot,
+    /// The vault has no such slot. List them.
+    #[error("the vault has no such slot; list them with 'keepfs key list'")]
+    NoSlot,
+    /// Others took every position that this machine tried. Try again.
+    #[error("other machines change the roster without pause; try again")]
+    Contended,
     /// A log holds an operation that does not fit the tree it applies to.
     #[error("the log does not fit the tree: {0}")]
     Fold(#[from] keepfs_log::FoldError),
+    /// A commit that several callers waited for failed; each of them is told.
+    #[error("{0}")]
+    Shared(std::sync::Arc<FsError>),
     /// The local disk failed.
     #[error("the local state directory failed: {0}")]
     Local(#[from] std::io::Error),
@@ -121,6 +180,11 @@ impl FsError {
             Self::NothingBeyond => libc::ENXIO,
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
+            Self::WrongSecret | Self::EmptyPassword => libc::EACCES,
+            Self::NoVault | Self::NoState { .. } | Self::NoSlot => libc::ENOENT,
+            Self::VaultExists | Self::StateExists { .. } => libc::EEXIST,
+            Self::LastSlot => libc::EPERM,
+            Self::Contended => libc::EAGAIN,
             Self::NoSpace { .. } | Self::Store(StoreError::Full { .. }) => libc::ENOSPC,
             Self::Store(StoreError::ReadOnly { .. }) => libc::EROFS,
             Self::Local(error) => match error.raw_os_error() {
@@ -128,6 +192,7 @@ impl FsError {
                 Some(libc::EROFS) => libc::EROFS,
                 _ => libc::EIO,
             },
+            Self::Shared(error) => error.errno(),
             Self::Vault(error) if error.is_full() => libc::ENOSPC,
             _ => libc::EIO,
         }

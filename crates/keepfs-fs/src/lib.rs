@@ -1,2 +1,3 @@
 //! Skeleton.
 pub mod disk;
+pub mod journal;

@@ -18,6 +18,7 @@ pub(crate) struct Changes {
     pub(super) packs: Vec<((u64, u32), (u32, u32))>,
     pub(super) stale: Vec<(u64, bool)>,
     pub(super) objects: Vec<(u64, Option<(u32, u32)>)>,
+    pub(super) segments: Vec<(u64, Vec<u8>)>,
 }
 
 impl Changes {
@@ -31,6 +32,7 @@ impl Changes {
             && self.packs.is_empty()
             && self.stale.is_empty()
             && self.objects.is_empty()
+            && self.segments.is_empty()
     }
 
     /// Bytes held, roughly.
@@ -97,6 +99,11 @@ impl Changes {
             self.row(|out| chunks.iter().for_each(|chunk| out.extend_from_slice(&chunk.0)))
         });
         self.objects.push((directory.0, row));
+    }
+
+    /// A sealed segment that the store lacks.
+    pub(crate) fn segment(&mut self, seq: u64, bytes: Vec<u8>) {
+        self.segments.push((seq, bytes));
     }
 
     pub(super) fn bytes(&self, row: (u32, u32)) -> &[u8] {

@@ -8,8 +8,6 @@ use keepfs_format::error::FormatError;
 pub(crate) struct Progress {
     /// Journal position up to which the tables hold every operation.
     pub applied: u64,
-    /// Journal position up to which every operation is in a sealed segment.
-    pub sealed: u64,
     /// Highest number taken for inodes and links.
     pub last_number: u64,
     /// Highest number taken for packs.
@@ -57,7 +55,6 @@ impl Progress {
         let mut row = Reader::new(bytes, "progress");
         let progress = Self {
             applied: row.u64()?,
-            sealed: row.u64()?,
             last_number: row.u64()?,
             last_pack: row.u64()?,
             last_segment: row.u64()?,
@@ -77,10 +74,9 @@ impl Progress {
         Ok(progress)
     }
 
-    fn numbers(&self) -> [u64; 14] {
+    fn numbers(&self) -> [u64; 13] {
         [
             self.applied,
-            self.sealed,
             self.last_number,
             self.last_pack,
             self.last_segment,

@@ -20,6 +20,7 @@ const CHUNKS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("chun
 const PACKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("pack");
 const OBJECTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("object");
 const STALE: TableDefinition<'_, u64, ()> = TableDefinition::new("stale");
+const SEGMENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("segment");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const PROGRESS: &str = "progress";
 
@@ -38,6 +39,7 @@ pub(crate) struct Snapshot {
     packs: ReadOnlyTable<(u64, u32), &'static [u8]>,
     objects: ReadOnlyTable<u64, &'static [u8]>,
     stale: ReadOnlyTable<u64, ()>,
+    segments: ReadOnlyTable<u64, &'static [u8]>,
 }
 
 fn failed(error: impl Into<redb::Error>) -> FsError {
@@ -56,6 +58,7 @@ impl Database {
             transaction.open_table(PACKS).map_err(failed)?;
             transaction.open_table(OBJECTS).map_err(failed)?;
             transaction.open_table(STALE).map_err(failed)?;
+            transaction.open_table(SEGMENTS).map_err(failed)?;
             transaction.open_table(META).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
@@ -82,6 +85,7 @@ impl Database {
         write_tree(&transaction, changes)?;
         write_index(&transaction, changes)?;
         write_published(&transaction, changes)?;
+        write_segments(&transaction, changes, progress)?;
         {
             let mut meta = transaction.open_table(META).map_err(failed)?;
             meta.insert(PROGRESS, progress.encode().as_slice()).map_err(failed)?;
@@ -167,6 +171,15 @@ fn write_published(transaction: &WriteTransaction, changes: &Changes) -> Result<
     Ok(())
 }
 
+/// Segments stay until the store has them; they were sealed once and go up byte for byte as they were.
+fn write_segments(transaction: &WriteTransaction, changes: &Changes, progress: &Progress) -> Result<()> {
+    let mut table = transaction.open_table(SEGMENTS).map_err(failed)?;
+    for (seq, bytes) in &changes.segments {
+        table.insert(seq, bytes.as_slice()).map_err(failed)?;
+    }
+    table.retain_in(..=progress.published_segment, |_, _| false).map_err(failed)
+}
+
 impl Snapshot {
     fn take(database: &redb::Database) -> Result<Self> {
         let transaction = database.begin_read().map_err(failed)?;
@@ -178,6 +191,7 @@ impl Snapshot {
             packs: transaction.open_table(PACKS).map_err(failed)?,
             objects: transaction.open_table(OBJECTS).map_err(failed)?,
             stale: transaction.open_table(STALE).map_err(failed)?,
+            segments: transaction.open_table(SEGMENTS).map_err(failed)?,
         })
     }
 
@@ -254,6 +268,11 @@ impl Snapshot {
         Ok(row.map(|row| {
             row.value().as_chunks::<32>().0.iter().map(|id| ChunkId(*id)).collect()
         }))
+    }
+
+    /// A sealed segment that the store may lack.
+    pub(crate) fn segment(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.segments.get(seq).map_err(failed)?.map(|row| row.value().to_vec()))
     }
 
     /// Every directory whose published object no longer shows it.

@@ -170,7 +170,9 @@ impl FaultyDisk {
         };
         state.names.insert(path.to_owned(), number);
         state.durable_names.insert(path.to_owned(), number);
-        state.nodes.insert(number, Node { is_dir: false, durable: bytes.clone(), bytes, pending: Vec::new() });
+        state
+            .nodes
+            .insert(number, Node { is_dir: false, durable: bytes.clone(), bytes, pending: Vec::new() });
     }
 }
 
@@ -367,7 +369,8 @@ impl LocalDisk for FaultyDisk {
         let mut state = self.state.lock();
         state.step()?;
         state.find(path)?;
-        let (synced, rest) = std::mem::take(&mut state.pending_names).into_iter().partition(|change| change.is_in(path));
+        let (synced, rest) =
+            std::mem::take(&mut state.pending_names).into_iter().partition(|change| change.is_in(path));
         state.pending_names = rest;
         let synced: Vec<NameChange> = synced;
         for change in synced {

@@ -101,12 +101,12 @@ impl Directories {
         }
     }
 
-    /// A directory that was just made: nothing to ask the database for.
+    /// A directory that was just made: nothing to ask the database for. One of the same number that went away
+    /// before is empty, and may still have removals to tell the database.
     pub(super) fn insert_new(&mut self, ino: Ino) {
-        let fresh = Directory { used: true, ..Directory::default() };
-        match self.loaded.insert(ino, fresh) {
-            None => self.clock.push_back(ino),
-            Some(old) => self.entries -= old.names.len(),
+        if let std::collections::hash_map::Entry::Vacant(slot) = self.loaded.entry(ino) {
+            slot.insert(Directory { used: true, ..Directory::default() });
+            self.clock.push_back(ino);
         }
     }
 
