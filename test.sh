@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Everything that must hold, in one run: ./test.sh
+# Some of it: ./test.sh STEP...   (./test.sh --list names the steps)
+# Needs root, or a user who may sudo: the tests change owners and mount small file systems.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
+# shellcheck source=acceptance/prepare.sh
+. acceptance/prepare.sh
+
+TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+TOOLS=$TARGET/tools
+SECONDS_BUDGET=1500
+STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 bad_input memory main_job)
+
+names=() verdicts=() durations=()
+
+prepare() {
+    install_packages build-essential=cc fuse3=fusermount3 libacl1-dev=/usr/include/sys/acl.h acl=setfacl \
+        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=chattr || return 1
+    install_rust || return 1
+    check_fuse || return 1
+    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2
+}
+
+# A test tool from the package registry, kept in target/tools.
+install_tool() {
+    [ -x "$TOOLS/bin/$1" ] && return 0
+    say "installing $1 $2"
+    cargo install --quiet --locked --root "$TOOLS" --target-dir "$TOOLS/build" "$1" --version "$2"
+}
+
+# One acceptance script, as root.
+accept() {
+    as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" ${KEEPFS_ROUNDS:+"KEEPFS_ROUNDS=$KEEPFS_ROUNDS"} \
+        ${KEEPFS_SEED:+"KEEPFS_SEED=$KEEPFS_SEED"} ${KEEPFS_GIB:+"KEEPFS_GIB=$KEEPFS_GIB"} \
+        ${KEEPFS_FILES:+"KEEPFS_FILES=$KEEPFS_FILES"} ${KEEPFS_SCRATCH:+"KEEPFS_SCRATCH=$KEEPFS_SCRATCH"} \
+        ${KEEPFS_FSX_OPERATIONS:+"KEEPFS_FSX_OPERATIONS=$KEEPFS_FSX_OPERATIONS"} \
+        python3 -B "acceptance/$1.py"
+}
+
+run_step() {
+    case $1 in
+    format) cargo fmt --all --check ;;
+    clippy) cargo clippy --release --workspace --all-targets --quiet -- -D warnings ;;
+    build) cargo build --release --workspace --quiet ;;
+    tests) cargo test --release --workspace --quiet --no-fail-fast ;;
+    *) accept "$1" ;;
+    esac
+}
+
+step() {
+    local started=$SECONDS verdict=ok
+    say "==> $1"
+    run_step "$1" || verdict=FAILED
+    names+=("$1") verdicts+=("$verdict") durations+=($((SECONDS - started)))
+    say "<== $1: $verdict ($((SECONDS - started)) s)"
+}
+
+summary() {
+    local failed=0 index
+    say ""
+    say "step        seconds  verdict"
+    for index in "${!names[@]}"; do
+        printf '%-12s%7s  %s\n' "${names[$index]}" "${durations[$index]}" "${verdicts[$index]}"
+        [ "${verdicts[$index]}" = ok ] || failed=$((failed + 1))
+    done
+    printf '%-12s%7s\n' total "$SECONDS"
+    if [ "$SECONDS" -gt "$SECONDS_BUDGET" ]; then
+        say "slower than the budget of $SECONDS_BUDGET s"
+    fi
+    if [ "$failed" -ne 0 ]; then
+        say "$failed of ${#names[@]} steps FAILED"
+        return 1
+    fi
+    say "all ${#names[@]} steps hold"
+}
+
+main() {
+    if [ "${1:-}" = --list ]; then
+        printf '%s\n' "${STEPS[@]}"
+        return 0
+    fi
+    local wanted=("$@") name
+    [ ${#wanted[@]} -eq 0 ] && wanted=("${STEPS[@]}")
+    for name in "${wanted[@]}"; do
+        case " ${STEPS[*]} " in
+        *" $name "*) ;;
+        *)
+            say "there is no step $name; the steps are: ${STEPS[*]}" >&2
+            return 2
+            ;;
+        esac
+    done
+    prepare || {
+        say "what the tests need could not be installed" >&2
+        return 2
+    }
+    for name in "${wanted[@]}"; do
+        step "$name"
+    done
+    summary
+}
+
+main "$@"
