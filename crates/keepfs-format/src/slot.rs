@@ -222,6 +222,11 @@ impl Slot {
 }
 
 impl SlotPayload {
+    /// The key under which a machine of this user keeps its own state: the same whichever slot was opened.
+    pub fn state_key(&self) -> Secret<32> {
+        derive(self.signing.seed().expose(), &self.vault.0, &[DOMAIN, b" machine state"])
+    }
+
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         // Reserved in full, so that growing leaves no unwiped copy behind.
         let mut writer = Writer::with_capacity(PAYLOAD_LEN);

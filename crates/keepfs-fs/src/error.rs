@@ -87,6 +87,9 @@ pub enum FsError {
     /// The store holds no vault. Check its address, or found a vault.
     #[error("there is no vault on this store; check the address, or make a vault with 'keepfs init'")]
     NoVault,
+    /// The store holds a vault, but not the one that this machine's state belongs to.
+    #[error("the store holds another vault than this machine's state belongs to; check the store's address")]
+    OtherVault,
     /// The store holds a vault already. It was not touched.
     #[error("the store holds a vault already and was left as it is; use 'keepfs join', or another store")]
     VaultExists,
@@ -181,7 +184,7 @@ impl FsError {
             Self::BadHandle => libc::EBADF,
             Self::ReadOnly => libc::EROFS,
             Self::WrongSecret | Self::EmptyPassword => libc::EACCES,
-            Self::NoVault | Self::NoState { .. } | Self::NoSlot => libc::ENOENT,
+            Self::NoVault | Self::OtherVault | Self::NoState { .. } | Self::NoSlot => libc::ENOENT,
             Self::VaultExists | Self::StateExists { .. } => libc::EEXIST,
             Self::LastSlot => libc::EPERM,
             Self::Contended => libc::EAGAIN,
@@ -193,7 +196,7 @@ impl FsError {
                 _ => libc::EIO,
             },
             Self::Shared(error) => error.errno(),
-            Self::Vault(error) if error.is_full() => libc::ENOSPC,
+            Self::Vault(VaultError::Store(StoreError::Full { .. })) => libc::ENOSPC,
             _ => libc::EIO,
         }
     }

@@ -1,3 +1,5 @@
 //! Skeleton.
 pub mod disk;
+pub mod error;
+pub mod home;
 pub mod journal;
