@@ -66,7 +66,7 @@ impl Source {
                 && !trimmed.starts_with('#')
                 && !trimmed.is_empty()
             {
-                if trimmed.starts_with("mod ") && trimmed.ends_with('{') {
+                if is_module(trimmed) && trimmed.ends_with('{') {
                     return at;
                 }
                 test_at = None;
@@ -114,6 +114,10 @@ impl Source {
         }
         functions
     }
+}
+
+fn is_module(line: &str) -> bool {
+    line.starts_with("mod ") || (line.starts_with("pub") && line.contains(" mod "))
 }
 
 fn without_attributes(line: &str) -> &str {
