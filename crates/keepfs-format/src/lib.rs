@@ -4,11 +4,14 @@
 //! clock or generator of its own; time and randomness come in through [`env::Env`]. `FORMAT.md` at the root
 //! of the repository describes the same bytes for strangers.
 
+pub mod checkpoint;
 pub mod chunk;
 pub mod codec;
 pub mod compress;
+pub mod directory;
 pub mod env;
 pub mod error;
+pub mod head;
 pub mod header;
 pub mod identity;
 pub mod ids;
@@ -21,12 +24,16 @@ pub mod op_rules;
 pub mod pack;
 pub mod phrase;
 pub mod roster;
+pub mod run;
 pub mod sealed;
 pub mod secret;
+pub mod segment;
+pub mod signed;
 pub mod slot;
 #[cfg(test)]
 mod testing;
 pub mod trailer;
+pub mod vector;
 pub mod wrap;
 
 pub use env::Env;
