@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
-STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 bad_input memory main_job)
+STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut bad_input memory main_job)
 
 names=() verdicts=() durations=()
 
@@ -34,7 +34,7 @@ accept() {
     as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" ${KEEPFS_ROUNDS:+"KEEPFS_ROUNDS=$KEEPFS_ROUNDS"} \
         ${KEEPFS_SEED:+"KEEPFS_SEED=$KEEPFS_SEED"} ${KEEPFS_GIB:+"KEEPFS_GIB=$KEEPFS_GIB"} \
         ${KEEPFS_FILES:+"KEEPFS_FILES=$KEEPFS_FILES"} ${KEEPFS_SCRATCH:+"KEEPFS_SCRATCH=$KEEPFS_SCRATCH"} \
-        ${KEEPFS_FSX_OPERATIONS:+"KEEPFS_FSX_OPERATIONS=$KEEPFS_FSX_OPERATIONS"} \
+        ${KEEPFS_CUTS:+"KEEPFS_CUTS=$KEEPFS_CUTS"} ${KEEPFS_FSX_OPERATIONS:+"KEEPFS_FSX_OPERATIONS=$KEEPFS_FSX_OPERATIONS"} \
         python3 -B "acceptance/$1.py"
 }
 
