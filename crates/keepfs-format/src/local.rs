@@ -17,14 +17,11 @@ pub const SALT_LEN: usize = 32;
 /// Length in bytes of the tag behind every sealed piece.
 pub const TAG_LEN: usize = 16;
 
-/// Length in bytes of one page of the state database before sealing.
-pub const PAGE_LEN: usize = 4096;
-
 /// Length in bytes of the random nonce in front of a sealed page.
 pub const PAGE_NONCE_LEN: usize = 16;
 
-/// Length in bytes of a sealed page: nonce, ciphertext, tag.
-pub const SEALED_PAGE_LEN: usize = PAGE_NONCE_LEN + PAGE_LEN + TAG_LEN;
+/// What a sealed page is longer than the page, in bytes: nonce in front, tag behind.
+pub const PAGE_OVERHEAD_LEN: usize = PAGE_NONCE_LEN + TAG_LEN;
 
 /// Part of a page's nonce that is the cipher's own; the rest is authenticated beside the page's place, which
 /// under this cipher makes as good a difference.
@@ -80,7 +77,9 @@ impl LocalKeys {
 /// The cipher for what one file holds: its key is a keyed hash of the file's salt.
 fn cipher(key: &Secret<32>, salt: &[u8; SALT_LEN]) -> LessSafeKey {
     let file_key = Secret::new(*blake3::keyed_hash(key.expose(), salt).as_bytes());
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, file_key.expose()).expect("the key has the cipher's length"))
+    LessSafeKey::new(
+        UnboundKey::new(&AES_256_GCM_SIV, file_key.expose()).expect("the key has the cipher's length"),
+    )
 }
 
 /// Which of the two sealed parts of a frame.
@@ -146,33 +145,41 @@ pub struct PageSealer {
 }
 
 impl PageSealer {
-    /// Seals page number `page` into `sealed`, which brings the random nonce as its first bytes.
-    pub fn seal(&self, page: u64, plain: &[u8; PAGE_LEN], sealed: &mut [u8; SEALED_PAGE_LEN]) {
+    /// Seals what belongs at `place` into `sealed`, which is [`PAGE_OVERHEAD_LEN`] longer than `plain` and brings a
+    /// random nonce as its first [`PAGE_NONCE_LEN`] bytes.
+    pub fn seal(&self, place: u64, plain: &[u8], sealed: &mut [u8]) {
         let (nonce, rest) = sealed.split_at_mut(PAGE_NONCE_LEN);
-        let (body, tag) = rest.split_at_mut(PAGE_LEN);
-        let (nonce, beside) = self.bind(page, nonce);
+        let (body, tag) = rest.split_at_mut(plain.len());
+        let (nonce, beside) = self.bind(place, nonce);
         self.key
             .seal_out_of_place_scatter(nonce, Aad::from(&beside), plain, body, &[], tag)
-            .expect("the body has the page's length and the tag the cipher's");
+            .expect("the body has the length of the plaintext and the tag the cipher's");
     }
 
-    /// Opens page number `page` into `plain`. False if it was not sealed for this file and this page number;
-    /// then the content of `plain` is undefined. An older version of the same page opens too.
+    /// Opens what was sealed for `place` into `plain`. False if it was not sealed for this file and this place, or
+    /// has another length; then the content of `plain` is undefined. An older version of the same page opens too.
     #[must_use]
-    pub fn open(&self, page: u64, sealed: &[u8; SEALED_PAGE_LEN], plain: &mut [u8; PAGE_LEN]) -> bool {
+    pub fn open(&self, place: u64, sealed: &[u8], plain: &mut [u8]) -> bool {
+        if sealed.len() != plain.len() + PAGE_OVERHEAD_LEN {
+            return false;
+        }
         let (nonce, rest) = sealed.split_at(PAGE_NONCE_LEN);
-        let (body, tag) = rest.split_at(PAGE_LEN);
-        let (nonce, beside) = self.bind(page, nonce);
+        let (body, tag) = rest.split_at(plain.len());
+        let (nonce, beside) = self.bind(place, nonce);
         self.key.open_separate_gather(nonce, Aad::from(&beside), body, tag, plain).is_ok()
     }
 
-    /// The cipher's nonce, and what is authenticated beside the page: file, page number, rest of the nonce.
-    fn bind(&self, page: u64, nonce: &[u8]) -> (Nonce, [u8; SALT_LEN + 8 + PAGE_NONCE_LEN - CIPHER_NONCE_LEN]) {
+    /// The cipher's nonce, and what is authenticated beside the page: file, place, rest of the nonce.
+    fn bind(
+        &self,
+        place: u64,
+        nonce: &[u8],
+    ) -> (Nonce, [u8; SALT_LEN + 8 + PAGE_NONCE_LEN - CIPHER_NONCE_LEN]) {
         let mut cipher_nonce = [0; CIPHER_NONCE_LEN];
         cipher_nonce.copy_from_slice(&nonce[..CIPHER_NONCE_LEN]);
         let mut beside = [0; SALT_LEN + 8 + PAGE_NONCE_LEN - CIPHER_NONCE_LEN];
         beside[..SALT_LEN].copy_from_slice(&self.file_id);
-        beside[SALT_LEN..SALT_LEN + 8].copy_from_slice(&page.to_le_bytes());
+        beside[SALT_LEN..SALT_LEN + 8].copy_from_slice(&place.to_le_bytes());
         beside[SALT_LEN + 8..].copy_from_slice(&nonce[CIPHER_NONCE_LEN..PAGE_NONCE_LEN]);
         (Nonce::assume_unique_for_key(cipher_nonce), beside)
     }
@@ -236,17 +243,19 @@ mod tests {
         }
     }
 
+    const PAGE_LEN: usize = 4096;
+
     #[test]
     fn every_flipped_byte_of_a_page_is_refused() {
         let sealer = keys(1).pages(&[3; SALT_LEN]);
         let mut plain = [0; PAGE_LEN];
         plain[17] = 99;
-        let mut sealed = [5; SEALED_PAGE_LEN];
+        let mut sealed = [5; PAGE_LEN + PAGE_OVERHEAD_LEN];
         sealer.seal(4, &plain, &mut sealed);
         let mut out = [0; PAGE_LEN];
         assert!(sealer.open(4, &sealed, &mut out));
         assert_eq!(out, plain);
-        for at in 0..SEALED_PAGE_LEN {
+        for at in 0..sealed.len() {
             sealed[at] ^= 0x10;
             assert!(!sealer.open(4, &sealed, &mut out), "byte {at}");
             sealed[at] ^= 0x10;
@@ -254,13 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn page_of_another_place_file_or_key_is_refused() {
-        let mut sealed = [5; SEALED_PAGE_LEN];
+    fn page_of_another_place_file_key_or_length_is_refused() {
+        let mut sealed = [5; PAGE_LEN + PAGE_OVERHEAD_LEN];
         keys(1).pages(&[3; SALT_LEN]).seal(4, &[1; PAGE_LEN], &mut sealed);
         let mut out = [0; PAGE_LEN];
         assert!(!keys(1).pages(&[3; SALT_LEN]).open(5, &sealed, &mut out));
         assert!(!keys(1).pages(&[4; SALT_LEN]).open(4, &sealed, &mut out));
         assert!(!keys(2).pages(&[3; SALT_LEN]).open(4, &sealed, &mut out));
+        assert!(!keys(1).pages(&[3; SALT_LEN]).open(4, &sealed[..PAGE_LEN], &mut out));
     }
 
     #[test]
