@@ -232,15 +232,17 @@ impl<'a> StateDir<'a> {
     }
 }
 
+/// Makes a directory and those above it, durably.
 fn create_dirs(disk: &dyn LocalDisk, path: &Path) -> io::Result<()> {
-    match (disk.create_dir(path), path.parent()) {
-        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    match disk.create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create_dirs(disk, parent)?;
             disk.create_dir(path)?;
-            disk.sync_dir(parent)
         }
-        (result, _) => result,
+        result => result?,
     }
+    disk.sync_dir(parent)
 }
 
 fn encode_entries(entries: &[Vec<u8>]) -> Vec<u8> {
