@@ -119,10 +119,10 @@ impl StoreError {
         StoreError::Io { detail: detail.into(), retry: Retry::Never }
     }
 
-    /// `Io` for a range that reaches past the end of an object. Reading again soon is worth one try, because
-    /// a store that is eventually consistent or a broken connection looks the same.
+    /// `Io` for a range that reaches past the end of an object. The store has answered: the same call gives
+    /// the same, unless the object is damaged and somebody repairs it.
     pub fn short(name: &ObjectName, offset: u64, wanted_len: u64) -> Self {
-        Self::io_soon(format!("{name} ends before byte {}", offset.saturating_add(wanted_len)))
+        Self::io_never(format!("{name} ends before byte {}", offset.saturating_add(wanted_len)))
     }
 
     /// `Invalid` with this explanation.
@@ -159,6 +159,6 @@ mod tests {
             assert!(error.is_answer());
             assert_eq!(error.retry(), Retry::Never);
         }
-        assert_eq!(StoreError::short(&name, 1, 2).retry(), Retry::Soon);
+        assert_eq!(StoreError::short(&name, 1, 2).retry(), Retry::Never);
     }
 }

@@ -12,7 +12,8 @@ use crate::staging::Staging;
 /// What to do when there is an object of that name already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PutMode {
-    /// Fails with `Exists` if there is such an object, and leaves it as it is.
+    /// Fails with `Exists` if there is such an object, and leaves it as it is. An object with exactly the
+    /// bytes to be put may pass for one's own earlier attempt, and the put for a success.
     Create,
     /// Replaces what there is, atomically: a reader sees all of the old object or all of the new one.
     Replace,

@@ -164,12 +164,12 @@ impl<'a> Bench<'a> {
 
     /// A name under `o/` that nobody has used.
     pub(super) fn name(&self) -> ObjectName {
-        self.keep(|id| ObjectName::immutable(id))
+        self.keep(ObjectName::immutable)
     }
 
     /// A name under `h/` that nobody has used.
     pub(super) fn head(&self) -> ObjectName {
-        self.keep(|id| ObjectName::head(id))
+        self.keep(ObjectName::head)
     }
 
     fn keep(&self, make: impl Fn(&str) -> Result<ObjectName>) -> ObjectName {
