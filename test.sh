@@ -10,13 +10,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
-STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut bad_input memory main_job)
+STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut bad_input stress scale memory
+    main_job)
 
 names=() verdicts=() durations=()
 
 prepare() {
     install_packages build-essential=cc fuse3=fusermount3 libacl1-dev=/usr/include/sys/acl.h acl=setfacl \
-        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=chattr || return 1
+        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng || return 1
     install_rust || return 1
     check_fuse || return 1
     install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2
@@ -31,11 +32,13 @@ install_tool() {
 
 # One acceptance script, as root.
 accept() {
-    as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" ${KEEPFS_ROUNDS:+"KEEPFS_ROUNDS=$KEEPFS_ROUNDS"} \
-        ${KEEPFS_SEED:+"KEEPFS_SEED=$KEEPFS_SEED"} ${KEEPFS_GIB:+"KEEPFS_GIB=$KEEPFS_GIB"} \
-        ${KEEPFS_FILES:+"KEEPFS_FILES=$KEEPFS_FILES"} ${KEEPFS_SCRATCH:+"KEEPFS_SCRATCH=$KEEPFS_SCRATCH"} \
-        ${KEEPFS_CUTS:+"KEEPFS_CUTS=$KEEPFS_CUTS"} ${KEEPFS_FSX_OPERATIONS:+"KEEPFS_FSX_OPERATIONS=$KEEPFS_FSX_OPERATIONS"} \
-        python3 -B "acceptance/$1.py"
+    local name settings=()
+    # Sizes of the tests may be set from outside; sudo would drop them.
+    for name in ROUNDS SEED CUTS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS SCRATCH KEEP_SCRATCH; do
+        name=KEEPFS_$name
+        [ -n "${!name:-}" ] && settings+=("$name=${!name}")
+    done
+    as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "${settings[@]}" python3 -B "acceptance/$1.py"
 }
 
 run_step() {

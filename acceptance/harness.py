@@ -8,7 +8,6 @@ from which reliability.py prints RELIABILITY.md.
 import atexit
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -102,7 +101,8 @@ class Report:
             print(f"kept {self.scratch}")
             return
         subprocess.run(["chattr", "-R", "-i", self.scratch], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        # Not shutil: a tree may be deeper than Python can recurse.
+        subprocess.run(["rm", "-rf", "--one-file-system", self.scratch], stderr=subprocess.DEVNULL, check=False)
 
     def finish(self):
         seconds = time.monotonic() - self.started
