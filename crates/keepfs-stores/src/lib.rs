@@ -13,9 +13,11 @@ mod local_staging;
 mod open;
 mod os;
 mod stage;
+mod timing;
 mod url;
 
 pub use disk_cache::DiskCache;
 pub use file::{FileOptions, FileStore};
 pub use local_staging::LocalStaging;
 pub use open::{OpenError, OpenOptions, known_schemes, normalize_url, open};
+pub use timing::SystemTiming;

@@ -12,10 +12,13 @@ use crate::os::{make_directory, open_directory, sync_directory};
 /// Characters of base32.
 const ALPHABET_LEN: usize = 32;
 
+/// Number of the directory of heads, after all shards.
+const HEADS_INDEX: usize = ALPHABET_LEN * ALPHABET_LEN;
+
 /// The directory of heads.
 pub(super) const HEADS: &str = "h";
 
-/// The directories of one root. A shard counts as known when it exists and its entry in `o` is synced.
+/// The directories of one root. One counts as known when it exists and its entry is synced.
 pub(super) struct Shards {
     known: Vec<AtomicBool>,
     surveyed: Mutex<bool>,
@@ -46,24 +49,28 @@ pub(super) fn is_shard(name: &str) -> bool {
 
 impl Shards {
     pub(super) fn new() -> Self {
-        let known = (0..ALPHABET_LEN * ALPHABET_LEN).map(|_| AtomicBool::new(false)).collect();
+        let known = (0..=HEADS_INDEX).map(|_| AtomicBool::new(false)).collect();
         Shards { known, surveyed: Mutex::new(false) }
     }
 
     /// Makes sure that the directory of this object exists, durably.
     pub(super) fn ensure(&self, root: &Root, name: &ObjectName) -> rustix::io::Result<()> {
         let parent = parent(name);
-        let Some(shard) = parent.strip_prefix("o/") else { return Ok(()) };
-        let Some(known) = shard_index(shard).and_then(|index| self.known.get(index)) else {
-            return Err(Errno::INVAL);
+        let (grandparent, index) = match parent.strip_prefix("o/") {
+            Some(shard) => (OBJECTS, shard_index(shard)),
+            None if parent == HEADS => ("", Some(HEADS_INDEX)),
+            None => return Ok(()),
         };
+        let known = index.and_then(|index| self.known.get(index)).ok_or(Errno::INVAL)?;
         if known.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.survey(root)?;
+        if grandparent == OBJECTS {
+            self.survey(root)?;
+        }
         if !known.load(Ordering::Acquire) {
             make_directory(root, parent)?;
-            sync_directory(open_directory(root, OBJECTS)?)?;
+            sync_directory(open_directory(root, grandparent)?)?;
             known.store(true, Ordering::Release);
         }
         Ok(())
