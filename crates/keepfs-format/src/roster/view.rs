@@ -8,11 +8,9 @@ use crate::error::FormatError;
 use crate::header::Header;
 use crate::identity::{SigningKey, UserId, VerifyingKey};
 use crate::ids::{MACHINE_TAG_MAX, MachineId, MachineTag, NamespaceId, Time, VaultId};
-use crate::keys::NamespaceSecrets;
 use crate::roster::change::{Change, NAMESPACES_MAX, NamespaceSettings, USERS_MAX, WrappedKey};
 use crate::roster::entry::{self, Entry, EntryHash, NOTHING_BEFORE};
-use crate::roster::wrapped;
-use crate::wrap::{ReaderKey, ReaderPublic};
+use crate::wrap::ReaderPublic;
 
 /// Most entries of a roster.
 pub const ROSTER_LEN_MAX: u64 = 1 << 16;
@@ -54,7 +52,7 @@ pub struct Machine {
 pub struct Epoch {
     /// Counts from 1.
     pub number: u32,
-    keys: Vec<WrappedKey>,
+    pub(super) keys: Vec<WrappedKey>,
 }
 
 /// An isolated tree.
@@ -306,6 +304,13 @@ impl Roster {
         self.machines.iter().find(|machine| machine.tag == tag)
     }
 
+    /// The key of a machine for what it signed when `hash` was the newest entry it knew, at `position`; none if
+    /// the roster has another entry there, or the machine came later.
+    pub fn verifying_key_at(&self, tag: MachineTag, position: u64, hash: EntryHash) -> Option<VerifyingKey> {
+        let machine = self.machine(tag).filter(|machine| machine.position <= position)?;
+        (self.hash_at(position)? == hash).then_some(machine.signing)
+    }
+
     /// All namespaces.
     pub fn namespaces(&self) -> &[Namespace] {
         &self.namespaces
@@ -333,51 +338,6 @@ impl Roster {
             }
         }
     }
-
-    /// A change that gives a namespace new keys, wrapped to all members.
-    ///
-    /// # Errors
-    /// As wrapping has them.
-    pub fn wrap_epoch(&self, secrets: &NamespaceSecrets, env: &dyn Env) -> Result<Change, FormatError> {
-        let mut keys = Vec::with_capacity(self.users.len());
-        for user in &self.users {
-            keys.push(wrapped::wrap(secrets, user, env)?);
-        }
-        keys.sort_by_key(|key| key.user);
-        Ok(Change::NewEpoch { namespace: secrets.namespace, epoch: secrets.epoch, keys })
-    }
-
-    /// The secrets of every epoch of a namespace that a user was given, the newest first.
-    ///
-    /// # Errors
-    /// [`FormatError::NotAuthentic`] when a wrapped key does not open; [`FormatError::Invalid`] when the user
-    /// was not given the newest epoch.
-    pub fn secrets(
-        &self,
-        namespace: &Namespace,
-        user: UserId,
-        reader: &ReaderKey,
-    ) -> Result<Vec<NamespaceSecrets>, FormatError> {
-        let mut all = Vec::with_capacity(namespace.epochs.len());
-        for epoch in namespace.epochs.iter().rev() {
-            match epoch.keys.binary_search_by_key(&user, |key| key.user) {
-                Ok(index) => all.push(wrapped::unwrap(
-                    &epoch.keys[index],
-                    reader,
-                    self.vault,
-                    (namespace.id, epoch.number),
-                )?),
-                Err(_) if all.is_empty() => {
-                    return Err(FormatError::Invalid { what: "this user may not read the namespace" });
-                }
-                Err(_) => {}
-            }
-        }
-        if all.is_empty() {
-            return Err(FormatError::Invalid { what: "a namespace has at least one epoch" });
-        }
-        Ok(all)
-    }
 }
 
 fn refuse(position: u64, reason: &'static str) -> FormatError {
@@ -393,10 +353,12 @@ mod tests {
     use crate::identity::SIGNATURE_LEN;
     use crate::ids::NamespaceId;
     use crate::kdf::KdfParams;
+    use crate::keys::NamespaceSecrets;
     use crate::phrase::RecoveryPhrase;
     use crate::roster::RosterKeys;
     use crate::slot::{Slot, SlotPayload, UnlockSecret};
     use crate::testing::CountingEnv;
+    use crate::wrap::ReaderKey;
 
     const NOW: Time = Time { secs: 1_800_000_000, nanos: 5 };
     const MAIN: NamespaceId = NamespaceId(1);
@@ -515,6 +477,24 @@ mod tests {
         assert_eq!((secrets.len(), secrets[0].epoch, secrets[0].namespace), (1, 1, MAIN));
         let (header, bytes) = read.header().unwrap();
         assert_eq!((header.generation(), header.encode() == bytes), (1, true));
+    }
+
+    #[test]
+    fn a_machine_has_its_key_from_its_entry_on_and_in_this_history_only() {
+        let mut founder = Founder::whole(11);
+        founder.say(founder.machine()).unwrap();
+        let roster = founder.read().unwrap();
+        let key = |machine: &Machine, position| {
+            roster.verifying_key_at(machine.tag, position, roster.hash_at(position).unwrap())
+        };
+        let [first, second] = roster.machines() else { panic!("two machines were added") };
+        assert_eq!(
+            [key(first, 0), key(first, 1), key(first, 6)],
+            [None, Some(first.signing), Some(first.signing)]
+        );
+        assert_eq!([key(second, 5), key(second, 6)], [None, Some(second.signing)]);
+        assert_eq!(roster.verifying_key_at(first.tag, 6, EntryHash([1; 32])), None);
+        assert_eq!(roster.verifying_key_at(first.tag, 7, roster.tip()), None);
     }
 
     #[test]

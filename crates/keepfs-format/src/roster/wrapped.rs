@@ -10,8 +10,8 @@ use crate::error::FormatError;
 use crate::identity::UserId;
 use crate::ids::{NamespaceId, VaultId};
 use crate::keys::{DOMAIN, NamespaceSecrets};
-use crate::roster::change::WrappedKey;
-use crate::roster::view::User;
+use crate::roster::change::{Change, WrappedKey};
+use crate::roster::view::{Namespace, Roster, User};
 use crate::secret::Secret;
 use crate::wrap::ReaderKey;
 
@@ -27,11 +27,7 @@ fn context(vault: VaultId, namespace: NamespaceId, epoch: u32, user: UserId) -> 
     context
 }
 
-pub(super) fn wrap(
-    secrets: &NamespaceSecrets,
-    user: &User,
-    env: &dyn Env,
-) -> Result<WrappedKey, FormatError> {
+fn wrap_to(secrets: &NamespaceSecrets, user: &User, env: &dyn Env) -> Result<WrappedKey, FormatError> {
     // Reserved in full, so that growing leaves no unwiped copy behind.
     let mut plain = Writer::with_capacity(PLAIN_LEN);
     for key in
@@ -45,7 +41,7 @@ pub(super) fn wrap(
     Ok(WrappedKey { user: user.id, bytes })
 }
 
-pub(super) fn unwrap(
+fn unwrap_for(
     wrapped: &WrappedKey,
     reader: &ReaderKey,
     vault: VaultId,
@@ -66,4 +62,51 @@ pub(super) fn unwrap(
     };
     reader.finish()?;
     Ok(secrets)
+}
+
+impl Roster {
+    /// A change that gives a namespace new keys, wrapped to all members.
+    ///
+    /// # Errors
+    /// As wrapping has them.
+    pub fn wrap_epoch(&self, secrets: &NamespaceSecrets, env: &dyn Env) -> Result<Change, FormatError> {
+        let mut keys = Vec::with_capacity(self.users().len());
+        for user in self.users() {
+            keys.push(wrap_to(secrets, user, env)?);
+        }
+        keys.sort_by_key(|key| key.user);
+        Ok(Change::NewEpoch { namespace: secrets.namespace, epoch: secrets.epoch, keys })
+    }
+
+    /// The secrets of every epoch of a namespace that a user was given, the newest first.
+    ///
+    /// # Errors
+    /// [`FormatError::NotAuthentic`] when a wrapped key does not open; [`FormatError::Invalid`] when the user
+    /// was not given the newest epoch.
+    pub fn secrets(
+        &self,
+        namespace: &Namespace,
+        user: UserId,
+        reader: &ReaderKey,
+    ) -> Result<Vec<NamespaceSecrets>, FormatError> {
+        let mut all = Vec::with_capacity(namespace.epochs().len());
+        for epoch in namespace.epochs().iter().rev() {
+            match epoch.keys.binary_search_by_key(&user, |key| key.user) {
+                Ok(index) => all.push(unwrap_for(
+                    &epoch.keys[index],
+                    reader,
+                    self.vault(),
+                    (namespace.id, epoch.number),
+                )?),
+                Err(_) if all.is_empty() => {
+                    return Err(FormatError::Invalid { what: "this user may not read the namespace" });
+                }
+                Err(_) => {}
+            }
+        }
+        if all.is_empty() {
+            return Err(FormatError::Invalid { what: "a namespace has at least one epoch" });
+        }
+        Ok(all)
+    }
 }

@@ -64,7 +64,6 @@ pub fn init(site: &Site<'_>, new: &NewVault<'_>) -> Result<(RecoveryPhrase, Unlo
     state_dir.stage_machine(&founding.machine, &state_key, site.env)?;
     if let Err(error) = settle(store, site, &founding) {
         state_dir.discard_staged_machine();
-        founding.chain.delete_all(store);
         return Err(error);
     }
     let mut notices = Vec::new();
@@ -151,14 +150,21 @@ fn found(site: &Site<'_>, new: &NewVault<'_>, phrase: &RecoveryPhrase) -> Result
 
 /// Puts the vault on the store; afterwards there is one.
 fn settle(store: &dyn Store, site: &Site<'_>, founding: &Founding) -> Result<()> {
-    founding.chain.put_all(site)?;
+    if let Err(error) = founding.chain.put_all(site) {
+        founding.chain.delete_all(store);
+        return Err(error);
+    }
     let Err(error) = store.put(&ObjectName::vault(), &founding.header, PutMode::Create) else {
         return Ok(());
     };
     // The answer may have been lost on the way: what lies there now decides.
     match store.get(&ObjectName::vault(), HEADER_LEN_MAX as u64) {
         Ok(found) if found == founding.header => Ok(()),
-        Ok(_) => Err(FsError::VaultExists),
+        Ok(_) => {
+            founding.chain.delete_all(store);
+            Err(FsError::VaultExists)
+        }
+        // The header may be there all the same, and then it needs its roster: nothing is deleted.
         Err(_) => Err(error.into()),
     }
 }

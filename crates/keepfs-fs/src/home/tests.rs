@@ -1,6 +1,7 @@
 //! Claims about founding, joining, unlocking and changing slots, over the memory store and a faulty disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepfs_format::Env;
@@ -8,7 +9,7 @@ use keepfs_format::compress::Compression;
 use keepfs_format::error::FormatError;
 use keepfs_format::header::{Header, ListedSlot};
 use keepfs_format::ids::Time;
-use keepfs_store::{MemoryStore, ObjectName, PutMode, Store};
+use keepfs_store::{FaultStore, Faults, MemoryStore, Moment, ObjectName, PutMode, Store, Weather};
 
 use super::*;
 use crate::disk::{FaultyDisk, LocalDisk, OsDisk, Trouble};
@@ -540,4 +541,138 @@ fn files_are_private_and_hold_nothing_readable() {
     names.sort();
     assert_eq!(names, ["header", "machine", "roster"]);
     std::fs::remove_dir_all(&root).unwrap();
+}
+
+/// Runs `act` against a store that dies at its first write, then at its second, and so on until it survives;
+/// `check` sees what is left. Writes are whole or not there, as the contract of a store has it.
+fn crash_at_every_write<T>(
+    fresh: &dyn Fn() -> (MemoryStore, T),
+    act: &dyn Fn(&dyn Store, &T) -> Result<()>,
+    check: &dyn Fn(&MemoryStore, &T, &str),
+) {
+    for number in 0.. {
+        for moment in [Moment::Before, Moment::After] {
+            let (store, world) = fresh();
+            let faults = Faults::crash_at_write(number, moment);
+            let dying = FaultStore::new(Arc::new(store.clone()), faults.clone());
+            let result = act(&dying, &world);
+            if !faults.is_crashed() {
+                result.unwrap();
+                assert!(number > 0);
+                return;
+            }
+            check(&store, &world, &format!("write {number}, {moment:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_store_write_of_init_leaves_a_way_in() {
+    crash_at_every_write(
+        &|| {
+            let store = MemoryStore::new();
+            (store.clone(), Machine::new(&store, 1))
+        },
+        &|dying, machine| init(&Site { store: Some(dying), ..machine.site() }, &plan()).map(drop),
+        &|store, machine, when| {
+            let secret = UnlockSecret::Password(PASSWORD);
+            let result = if store.get(&ObjectName::vault(), 1 << 20).is_err() {
+                init(&machine.site(), &plan()).map(drop)
+            } else {
+                match unlock(&machine.site(), secret) {
+                    Err(FsError::NoState { .. }) => join(&machine.site(), secret, "again").map(drop),
+                    unlocked => unlocked.map(drop),
+                }
+            };
+            result.unwrap_or_else(|error| panic!("{when}: {error}"));
+        },
+    );
+}
+
+#[test]
+fn a_crash_at_any_store_write_of_join_leaves_the_vault_as_it_was() {
+    crash_at_every_write(
+        &|| {
+            let (store, first, phrase) = founded();
+            (store.clone(), (first, Machine::new(&store, 2), phrase))
+        },
+        &|dying, (_, second, phrase)| {
+            let site = Site { store: Some(dying), ..second.site() };
+            join(&site, UnlockSecret::Phrase(phrase), "x").map(drop)
+        },
+        &|_, (first, second, phrase), when| {
+            let secret = UnlockSecret::Phrase(phrase);
+            unlock(&first.site(), secret).unwrap_or_else(|error| panic!("{when}: {error}"));
+            join(&second.site(), secret, "x").unwrap_or_else(|error| panic!("{when}: {error}"));
+        },
+    );
+}
+
+#[test]
+fn a_crash_at_any_store_write_of_a_password_change_leaves_one_password() {
+    const NEW: &[u8] = b"battery staple";
+    crash_at_every_write(
+        &|| {
+            let (store, machine, phrase) = founded();
+            (store, (machine, phrase))
+        },
+        &|dying, (machine, phrase)| {
+            let mut unlocked = unlock(&machine.site(), UnlockSecret::Phrase(phrase))?;
+            let site = Site { store: Some(dying), ..machine.site() };
+            let notices = change_password(&site, &mut unlocked, NEW, KdfParams::FLOOR)?;
+            // Past the roster the change holds; a header that was not written is only worth a notice.
+            assert!(notices.len() <= 1);
+            Ok(())
+        },
+        &|store, (machine, phrase), when| {
+            // Whoever comes first, with whichever password, gets in or is refused for good.
+            let opens = |password| unlock(&machine.site(), UnlockSecret::Password(password)).is_ok();
+            let outcome = [opens(PASSWORD), opens(NEW)];
+            assert!(outcome[0] != outcome[1], "{when}: {outcome:?}");
+            unlock(&machine.site(), UnlockSecret::Phrase(phrase)).unwrap();
+            let [vault, backup] = copies(store);
+            let joins = |password| {
+                join(&Machine::new(store, 9).site(), UnlockSecret::Password(password), "x").is_ok()
+            };
+            assert_eq!([joins(PASSWORD), joins(NEW)], outcome, "{when}");
+            assert!(vault == copies(store)[0] && backup == vault, "{when}");
+        },
+    );
+}
+
+#[test]
+fn an_answer_lost_on_the_way_does_not_count_twice() {
+    use keepfs_store::{Fault, Method, StoreError, Strike};
+    let lost = || Fault::FailAfter(StoreError::io_soon("the line went dead"));
+    let store = MemoryStore::new();
+    let machine = Machine::new(&store, 1);
+    // Five roster entries, then the header.
+    let faults = Faults::scripted([(Strike::Method(Method::Put, 5), lost())]);
+    let flaky = FaultStore::new(Arc::new(store.clone()), faults);
+    let (phrase, _) = init(&Site { store: Some(&flaky), ..machine.site() }, &plan()).unwrap();
+    let faults = Faults::scripted([(Strike::Method(Method::Put, 0), lost())]);
+    let flaky = FaultStore::new(Arc::new(store.clone()), faults);
+    let other = Machine::new(&store, 2);
+    let site = Site { store: Some(&flaky), ..other.site() };
+    let joined = join(&site, UnlockSecret::Phrase(&phrase), "x").unwrap();
+    assert_eq!(joined.roster().machines().len(), 2);
+}
+
+#[test]
+fn a_store_out_of_reach_is_told_and_local_state_serves() {
+    let (store, machine, phrase) = founded();
+    let faults = Faults::none();
+    let gone = FaultStore::new(Arc::new(store), faults.clone());
+    faults.set_weather(Weather::Offline);
+    let site = Site { store: Some(&gone), ..machine.site() };
+    let mut unlocked = unlock(&site, UnlockSecret::Phrase(&phrase)).unwrap();
+    assert!(matches!(unlocked.notices[..], [Notice::Offline { .. }]));
+    assert!(matches!(fail(unlock(&site, UnlockSecret::Password(b"guess"))), FsError::WrongSecret));
+    assert!(matches!(fail(new_phrase(&site, &mut unlocked)), FsError::Store(_)));
+    // A store that takes no writes lets a machine in; what it would have put right, it tells.
+    faults.set_weather(Weather::ReadOnly);
+    let [whole, _] = copies(&machine.store);
+    put(&machine.store, ObjectName::vault(), &whole[..9]);
+    let unlocked = unlock(&site, UnlockSecret::Phrase(&phrase)).unwrap();
+    assert!(matches!(unlocked.notices[..], [Notice::HeaderNotRepaired { .. }]));
 }
