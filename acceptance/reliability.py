@@ -36,6 +36,7 @@ ROWS = [
     ("acknowledgements looked for after the kills", "kill9", "{acknowledgements}", "KEEPFS_ROUNDS"),
     ("slowest mount after a kill", "kill9", "{slowest_mount_after_kill} s", None),
     ("power cuts of the disk below store and state, under load", "powercut", "{cuts}, {cuts_with_loss} lost", "KEEPFS_CUTS"),
+    ("random calls with the same answer and tree as on ext4, remounts, kills and joins between them", "model", "{calls}", "KEEPFS_MODEL_CALLS"),
     ("real tree through tar, diff, loss of the machine, join, diff", "main_job", "{tree_files} files, {tree_bytes} bytes", "KEEPFS_FILES"),
     ("join and mount with nothing but store and password", "main_job", "{join_and_mount_seconds} s", None),
     ("canaries, bytes of the store scanned, leaks", "canary", "{canaries}, {store_bytes_scanned}, {failures} leaks", None),
