@@ -23,6 +23,7 @@ KNOWN_EVERY = 40
 NAMES = ["a", "b", "c", "d", "long-" + "x" * 200]
 DEPTH_MAX = 4
 FILE_LEN_MAX = 3 << 20
+FILE_CALLS = ("write", "append", "read", "truncate", "punch", "copy", "unlinked_but_open", "holes")
 NOREPLACE, EXCHANGE = 1, 2
 PUNCH, KEEP_SIZE, ZERO_RANGE = 2, 1, 16
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -196,13 +197,16 @@ def draw_path(rng, known):
     return "/" + "/".join(rng.choice(NAMES) for _ in range(rng.choice((1, 1, 2, 2, 3, DEPTH_MAX))))
 
 
-def draw(rng, known):
+def draw(root, rng, known):
     """One call and its arguments; the weights make trees that grow and shrink."""
     kind = rng.choices(
         "create write append read truncate punch copy unlinked_but_open mkdir rmdir unlink rename link symlink readlink chmod chown utime setxattr removexattr mknod listdir stat holes".split(),
         [10, 14, 6, 8, 5, 4, 4, 1, 9, 3, 4, 9, 4, 3, 1, 3, 2, 3, 4, 2, 1, 3, 5, 3],
     )[0]
     path, other = draw_path(rng, known), draw_path(rng, known)
+    files = [known_path for known_path in known if os.path.isfile(root + known_path)] if kind in FILE_CALLS else []
+    if files and rng.random() < 0.8:
+        path, other = rng.choice(files), rng.choice(files)
     offset = rng.choice((0, 1, 4095, 4096, 65_536, rng.randrange(FILE_LEN_MAX)))
     length = rng.choice((1, 100, 4096, 65_537, rng.randrange(300_000)))
     data = rng.randbytes(1) * length if rng.random() < 0.3 else rng.randbytes(length)
@@ -300,9 +304,8 @@ def body(report):
     for number in range(1, CALLS + 1):
         if number % KNOWN_EVERY == 1:
             known = known_paths(reference)
-        kind, arguments = draw(rng, known)
-        opens = kind in ("write", "append", "read", "truncate", "punch", "copy", "unlinked_but_open", "holes")
-        if opens and any(is_pipe(reference + a) for a in arguments if isinstance(a, str)):
+        kind, arguments = draw(reference, rng, known)
+        if kind in FILE_CALLS and any(is_pipe(reference + a) for a in arguments if isinstance(a, str)):
             continue
         call = getattr(calls, kind)
         expected = answer(call, reference, arguments)
