@@ -1,0 +1,90 @@
+//! `init` and `join`: a vault becomes known to this machine.
+
+use keepfs_stores::OpenOptions;
+
+use crate::args::{Global, Init, Join, PasswordFrom};
+use crate::config::{ConfigFile, DEFAULT_VAULT};
+use crate::failure::{Failure, Result};
+use crate::home::{Home, VaultPlaces, check_vault_name};
+use crate::host::Holder;
+use crate::password::{self, Sources};
+use crate::phrase::{self, Outlet};
+use crate::wiring::{self, Guard, Secret};
+
+/// Where a vault that is not in config.toml yet will stand.
+struct Newcomer {
+    home: Home,
+    name: String,
+    store: String,
+    places: VaultPlaces,
+}
+
+impl Newcomer {
+    /// Refuses before anything is asked or made: names that are taken, URLs that are none.
+    fn check(global: &Global, store: &str) -> Result<Self> {
+        let home = Home::find(global.home.as_deref())?;
+        let name = global.vault.as_deref().unwrap_or(DEFAULT_VAULT).to_owned();
+        check_vault_name(&name)?;
+        let store = keepfs_stores::normalize_url(store).map_err(|error| Failure::usage(error.to_string()))?;
+        ConfigFile::load(&home)?.add_vault(&name, &store)?;
+        Ok(Self { places: home.vault(&name), home, name, store })
+    }
+
+    fn register(&self) -> Result<()> {
+        ConfigFile::edit(&self.home, |file| file.add_vault(&self.name, &self.store))
+    }
+}
+
+fn sources(flags: &PasswordFrom) -> Sources<'_> {
+    Sources { flags, configured_file: None, configured_command: None }
+}
+
+/// Creates a vault.
+pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
+    let newcomer = Newcomer::check(global, &wish.store)?;
+    let kdf = wiring::kdf_of(wish.kdf_memory)?;
+    wiring::check_vacant(&newcomer.store)?;
+    let password = password::new(&sources(&wish.password))?;
+    let guard = Guard::take(&newcomer.places, &Holder::command("init"))?
+        .with_store(&newcomer.store, OpenOptions { create: true })?;
+    let outlet = Outlet::open(wish.phrase_file.as_deref(), wish.yes)?;
+    let (phrase, notices) = match wiring::found(&guard, &password, kdf) {
+        Ok(founded) => founded,
+        Err(failure) => {
+            outlet.discard();
+            return Err(failure);
+        }
+    };
+    // The phrase is shown whatever happens to config.toml: there is no second chance to see it.
+    let registered = newcomer.register();
+    drop(guard);
+    println!("Vault '{}' is on {}.", newcomer.name, newcomer.store);
+    super::tell(&notices);
+    outlet.show(&phrase)?;
+    registered?;
+    println!("Mount it with: keepfs mount{} PATH", flag(&newcomer.name));
+    Ok(())
+}
+
+/// Attaches this machine to a vault.
+pub(crate) fn join(global: &Global, wish: &Join) -> Result<()> {
+    let newcomer = Newcomer::check(global, &wish.store)?;
+    let guard = Guard::take(&newcomer.places, &Holder::command("join"))?
+        .with_store(&newcomer.store, OpenOptions::default())?;
+    wiring::check_vault(&guard)?;
+    let secret = if wish.phrase || wish.phrase_file.is_some() {
+        Secret::Phrase(phrase::existing(wish.phrase_file.as_deref())?)
+    } else {
+        Secret::Password(password::existing(&sources(&wish.password), "Password of the vault: ")?)
+    };
+    let notices = wiring::join(&guard, &secret)?;
+    newcomer.register()?;
+    super::tell(&notices);
+    println!("This machine is attached to the vault on {}.", newcomer.store);
+    println!("Mount it with: keepfs mount{} PATH", flag(&newcomer.name));
+    Ok(())
+}
+
+fn flag(name: &str) -> String {
+    if name == DEFAULT_VAULT { String::new() } else { format!(" --vault {name}") }
+}

@@ -1,0 +1,83 @@
+//! One module a command. A command asks, prints and returns; what lasts happens in the daemon or in the library.
+
+mod cache;
+mod config;
+mod init;
+mod inspect;
+mod key;
+mod mount;
+mod paths;
+mod randomness;
+mod status;
+mod sync;
+mod unmount;
+
+pub(crate) use mount::{Wish, mount};
+
+use std::io::Write;
+
+use clap::CommandFactory;
+
+use crate::args::{Arguments, Command, Global};
+use crate::config::{ConfigFile, DEFAULT_VAULT, VaultConfig};
+use crate::failure::Result;
+use crate::home::{Home, VaultPlaces, check_vault_name};
+
+/// Does what the arguments say.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let global = arguments.global;
+    if !matches!(arguments.command, Command::Daemon | Command::Mount(_)) {
+        crate::host::restore_terminal_on_interrupt();
+    }
+    match arguments.command {
+        Command::Init(init) => init::init(&global, &init),
+        Command::Join(join) => init::join(&global, &join),
+        Command::Mount(flags) => mount::from_flags(&global, &flags),
+        Command::Unmount(unmount) => unmount::unmount(&global, &unmount),
+        Command::Status(output) => status::status(&global, output.json),
+        Command::Sync(output) => sync::sync(&global, output.json),
+        Command::Cache(cache) => cache::cache(&global, &cache),
+        Command::Key(key) => key::key(&global, key.action),
+        Command::Config(action) => config::config(&global, action.action),
+        Command::Paths(output) => paths::paths(&global, output.json),
+        Command::Completions { shell } => completions(shell),
+        Command::Inspect(wish) => inspect::inspect(&wish),
+        Command::Daemon => crate::daemon::background(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "keepfs", &mut script);
+    // A pipe that was closed early got what it wanted.
+    let _ = std::io::stdout().write_all(&script);
+    Ok(())
+}
+
+/// The vault that a command is about.
+pub(crate) struct Chosen {
+    /// Its name on this machine.
+    pub(crate) name: String,
+    /// What config.toml says.
+    pub(crate) config: VaultConfig,
+    /// Its places on this machine.
+    pub(crate) places: VaultPlaces,
+    /// The installation it belongs to.
+    pub(crate) home: Home,
+}
+
+/// The vault named by `--vault`, or `default`.
+pub(crate) fn chosen(global: &Global) -> Result<Chosen> {
+    let home = Home::find(global.home.as_deref())?;
+    let name = global.vault.as_deref().unwrap_or(DEFAULT_VAULT);
+    check_vault_name(name)?;
+    let config = ConfigFile::load(&home)?.vault(name)?.clone();
+    Ok(Chosen { name: name.to_owned(), config, places: home.vault(name), home })
+}
+
+/// Tells what was dealt with on the way.
+fn tell(notices: &[keepfs_fs::home::Notice]) {
+    for notice in notices {
+        eprintln!("keepfs: note: {notice}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The process that serves one mount, from the lock on the vault to the last flushed byte.
+//!
+//! It is the same whether it stays in the foreground or was sent to the background; only who hears that it is
+//! ready differs. It decides when to end; how files behave is keepfs-fs's business.
+
+mod launch;
+mod log;
+mod report;
+mod serve;
+mod service;
+
+pub(crate) use launch::start;
+pub(crate) use log::log_to_stderr;
+pub(crate) use serve::run;
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+
+use rustix::fs::Mode;
+use serde::{Deserialize, Serialize};
+
+use crate::config::MountOptions;
+use crate::control::Recovered;
+use crate::failure::{Doing, Failure, Result};
+use crate::home::VaultPlaces;
+
+/// What to mount, where and how.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    /// Name of the vault on this machine.
+    pub(crate) vault: String,
+    /// URL of its store.
+    pub(crate) store: String,
+    /// Its places on this machine.
+    pub(crate) places: VaultPlaces,
+    /// Absolute, without links.
+    pub(crate) mount_point: PathBuf,
+    /// How.
+    pub(crate) options: MountOptions,
+}
+
+/// What the mount has to say when it begins.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// What was found after a crash.
+    pub(crate) recovered: Option<Recovered>,
+    /// What its owner should know: sentences.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The hidden command: becomes a daemon and serves what the pipe on standard input says.
+pub(crate) fn background() -> Result<()> {
+    let (launch, password) = launch::receive(std::io::stdin().lock())?;
+    // Its own session: no terminal can hang it up. No directory is kept busy, no file is readable by others.
+    rustix::process::setsid().doing("leave the terminal")?;
+    rustix::process::chdir("/").doing("leave the directory")?;
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let mut was_ready = false;
+    let served = log::log_to_file(&launch.places.log).and_then(|()| {
+        run(&launch, password, |ready| {
+            was_ready = launch::say(std::io::stdout(), Ok(ready)) && let_go_of_standard_streams().is_ok();
+            was_ready
+        })
+    });
+    if let Err(failure) = &served {
+        tracing::error!("the daemon ends: {}", failure.what);
+        if !was_ready {
+            launch::say(std::io::stdout(), Err(failure.clone()));
+        }
+    }
+    served
+}
+
+/// Whoever waits for our output to end shall not wait for the mount to end.
+fn let_go_of_standard_streams() -> Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").doing("open /dev/null")?;
+    rustix::stdio::dup2_stdin(&null).doing("close standard input")?;
+    rustix::stdio::dup2_stdout(&null).doing("close standard output")?;
+    rustix::stdio::dup2_stderr(&null).doing("close standard error")
+}
+
+/// Panics become log lines: place and message, no backtrace.
+pub(crate) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("without a message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("internal error: {message} at {place}");
+        let failure = Failure::failed(format!("internal error: {message}"))
+            .at(place)
+            .advise("please report this; what was synced is safe");
+        // Standard error may be gone; the log has the line then.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("keepfs: {failure}\n").as_bytes());
+    }));
+}
