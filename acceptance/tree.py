@@ -1,6 +1,7 @@
 """Real trees to work with: sources as they lie on this machine, and one of everything a file system can hold."""
 
 import os
+import random
 import shutil
 import socket
 import stat
@@ -18,6 +19,7 @@ ORIGINS = [
 ]
 # A tree for a test of a file system is many files, not large ones.
 FILE_LEN_MAX = 4 << 20
+NOISE_PIECE = 64 << 20
 
 
 def gather(destination, file_count, byte_count_max=1 << 62):
@@ -118,6 +120,6 @@ def one_of_everything(destination):
 
 def noise(seed, length):
     """Bytes that do not compress and do not repeat, the same for the same seed."""
-    import random
-
-    return random.Random(seed).randbytes(length)
+    generator = random.Random(seed)
+    # One draw is limited to 2^31 bits.
+    return b"".join(generator.randbytes(min(length - at, NOISE_PIECE)) for at in range(0, length, NOISE_PIECE))
