@@ -33,7 +33,7 @@ const _: () = assert!(SLOTS_MAX * (SLOT_LEN_MAX + 2) + 128 <= HEADER_LEN_MAX);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListedSlot {
     /// A slot.
-    Known(Slot),
+    Known(Box<Slot>),
     /// Damaged, out of bounds, or of a kind that a newer program made. It hides no other slot.
     Refused {
         /// Its bytes.
@@ -170,7 +170,7 @@ impl Header {
         for _ in 0..count {
             let bytes = reader.bytes(WHAT, SLOT_LEN_MAX)?;
             slots.push(match Slot::decode(bytes) {
-                Ok(slot) => ListedSlot::Known(slot),
+                Ok(slot) => ListedSlot::Known(Box::new(slot)),
                 Err(reason) => ListedSlot::Refused { bytes: bytes.into(), reason },
             });
         }
@@ -201,7 +201,7 @@ mod tests {
         let payload = payload(&env, VAULT);
         let slot = |phrase| {
             let secret = UnlockSecret::Phrase(phrase);
-            ListedSlot::Known(Slot::seal(&payload, secret, KdfParams::FLOOR, &env).unwrap())
+            ListedSlot::Known(Slot::seal(&payload, secret, KdfParams::FLOOR, &env).unwrap().into())
         };
         let slots = vec![slot(&first), slot(&second)];
         (Header::new(3, VAULT, slots).unwrap(), first, second)

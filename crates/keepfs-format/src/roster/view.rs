@@ -413,7 +413,8 @@ mod tests {
             let phrase = RecoveryPhrase::draw(&self.env);
             let secret = UnlockSecret::Phrase(&phrase);
             let slot = Slot::seal(&payload, secret, KdfParams::FLOOR, &self.env).unwrap();
-            let header = Header::new(generation, self.roster.vault(), vec![ListedSlot::Known(slot)]).unwrap();
+            let header =
+                Header::new(generation, self.roster.vault(), vec![ListedSlot::Known(slot.into())]).unwrap();
             Change::Header { bytes: header.encode().into() }
         }
 

@@ -141,7 +141,7 @@ fn found(site: &Site<'_>, new: &NewVault<'_>, phrase: &RecoveryPhrase) -> Result
     let by_password = Slot::seal(&user, UnlockSecret::Password(new.password), new.kdf, env)?;
     let by_phrase = Slot::seal(&user, UnlockSecret::Phrase(phrase), new.kdf, env)?;
     let slot = by_password.id();
-    let slots = vec![ListedSlot::Known(by_password), ListedSlot::Known(by_phrase)];
+    let slots = vec![ListedSlot::Known(by_password.into()), ListedSlot::Known(by_phrase.into())];
     let header = Header::new(1, user.vault, slots)?.encode();
     chain.say(&user, env, Change::Header { bytes: header.as_slice().into() })?;
     machine.seen = chain.seen();

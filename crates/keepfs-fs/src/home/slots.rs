@@ -57,7 +57,7 @@ pub fn change_password(
 ) -> Result<Vec<Notice>> {
     let slot = password_slot(site, unlocked, password, kdf)?;
     let used = unlocked.slot;
-    let (id, fresh) = (slot.id(), ListedSlot::Known(slot));
+    let (id, fresh) = (slot.id(), ListedSlot::Known(slot.into()));
     let notices = edit(site, unlocked, &mut |slots| {
         let by_password = slots.iter().any(|slot| is_password(slot) && has_id(slot, used));
         slots.retain(|slot| !(is_password(slot) && (!by_password || has_id(slot, used))));
@@ -78,7 +78,7 @@ pub fn add_password(
     password: &[u8],
     kdf: KdfParams,
 ) -> Result<Vec<Notice>> {
-    let fresh = ListedSlot::Known(password_slot(site, unlocked, password, kdf)?);
+    let fresh = ListedSlot::Known(password_slot(site, unlocked, password, kdf)?.into());
     edit(site, unlocked, &mut |slots| {
         slots.push(fresh.clone());
         Ok(())
@@ -92,7 +92,7 @@ pub fn add_password(
 pub fn new_phrase(site: &Site<'_>, unlocked: &mut Unlocked) -> Result<(RecoveryPhrase, Vec<Notice>)> {
     let phrase = RecoveryPhrase::draw(site.env);
     let slot = fresh_slot(site, unlocked, UnlockSecret::Phrase(&phrase), KdfParams::DEFAULT)?;
-    let (id, fresh) = (slot.id(), ListedSlot::Known(slot));
+    let (id, fresh) = (slot.id(), ListedSlot::Known(slot.into()));
     let used = unlocked.slot;
     let mut replaced_used = false;
     let notices = edit(site, unlocked, &mut |slots| {
