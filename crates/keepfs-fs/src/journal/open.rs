@@ -1,6 +1,7 @@
 //! Opening a journal: replay, make sure of what was replayed, begin a new file. Owns the order of these steps.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use parking_lot::Mutex;
 
@@ -32,7 +33,9 @@ impl Journal {
         let JournalPlace { disk, dir, keys, env, options } = place;
         let file_len = options.file_len.max(FILE_LEN_MIN).next_multiple_of(FIRST_FRAME);
         let folder = Folder { disk, dir, keys, env, file_len };
-        folder.disk.create_dir(&folder.dir).map_err(|source| folder.failed(source))?;
+        let parent = folder.dir.parent().unwrap_or(Path::new("."));
+        let made = folder.disk.create_dir(&folder.dir).and_then(|()| folder.disk.sync_dir(parent));
+        made.map_err(|source| folder.failed(source))?;
         let lock = folder.disk.lock(&folder.dir.join("lock")).map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => JournalError::InUse { path: folder.dir.clone() },
             _ => folder.failed(source),
