@@ -6,6 +6,9 @@ use keepfs_format::error::FormatError;
 use keepfs_store::StoreError;
 use keepfs_vault::VaultError;
 
+use crate::journal::JournalError;
+use crate::pages::PagesError;
+
 /// Why a call failed.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,14 @@ pub enum FsError {
     /// A log holds an operation that does not fit the tree it applies to.
     #[error("the log does not fit the tree: {0}")]
     Fold(#[from] keepfs_log::FoldError),
+    /// The store does not take what waits for it. It stays queued; try again when the store works.
+    #[error("{bytes} bytes are not on the store yet ({detail}); they stay queued and go up when the store works again")]
+    Behind {
+        /// How much waits.
+        bytes: u64,
+        /// What the store said last.
+        detail: String,
+    },
     /// A commit that several callers waited for failed; each of them is told.
     #[error("{0}")]
     Shared(std::sync::Arc<FsError>),
@@ -149,6 +160,12 @@ pub enum FsError {
     /// The local database failed.
     #[error("the local database failed: {0}")]
     Database(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The file of the local database failed.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
     /// The chunk space failed.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -109,6 +109,17 @@ pub enum JournalError {
     Replay(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl JournalError {
+    /// Nothing was written for want of space; the same call works when there is some.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 /// Sizes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalOptions {

@@ -1,4 +1,4 @@
-//! Leaves: runs of entries of a directory, or of inodes with several names.
+//! Leaves: runs of entries of a directory, or of inodes that have or had several names.
 //!
 //! It owns where one leaf ends and the next begins: where a keyed hash of a name (or number) says so, or at
 //! the length limit. The same entries make the same leaves on every machine.
@@ -172,7 +172,7 @@ impl<'a> InodeWriter<'a> {
         Self { keys, last_ino: Ino(0), leaves: Leaves::new(TAG_INODE_LEAF) }
     }
 
-    /// The next inode, in ascending order of numbers; its `parent` is `Ino(0)` and its `nlink` at least 2.
+    /// The next inode, in ascending order of numbers; its `parent` is `Ino(0)` and its `nlink` at least 1.
     ///
     /// # Errors
     /// As [`DirectoryWriter::push`].
@@ -204,8 +204,9 @@ fn check_table_inode(ino: Ino, last: Ino, nlink: u32) -> Result<(), FormatError>
     if ino <= last {
         return Err(FormatError::Invalid { what: "inodes ascend by number" });
     }
-    if nlink < 2 {
-        return Err(FormatError::Invalid { what: "an inode of the table has several names" });
+    // One that once had several names stays in the table: nobody knows the directory of the last one.
+    if nlink == 0 {
+        return Err(FormatError::Invalid { what: "an inode of the table has a name" });
     }
     Ok(())
 }

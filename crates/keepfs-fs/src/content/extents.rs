@@ -67,11 +67,6 @@ impl Extents {
         touched.into_iter().map(|offset| (offset, self.map.get(&offset).copied())).collect()
     }
 
-    /// Whether rows differ from the database.
-    pub(crate) fn is_touched(&self) -> bool {
-        !self.touched.is_empty()
-    }
-
     /// `offset..offset + len` becomes a hole.
     pub(crate) fn punch(&mut self, offset: u64, len: u64) {
         let end = offset.saturating_add(len);
@@ -222,6 +217,6 @@ mod tests {
             };
         }
         assert!(rows.iter().eq(map.map.iter()));
-        assert!(!map.is_touched());
+        assert!(map.take_touched().is_empty());
     }
 }

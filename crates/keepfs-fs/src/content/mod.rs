@@ -6,5 +6,5 @@ mod extents;
 mod file;
 
 pub(crate) use contents::{Contents, HELD_LEN_MAX};
-pub(crate) use extents::{Extent, Extents, Run};
+pub(crate) use extents::Extent;
 pub(crate) use file::{File, FileState, Flight};

@@ -1,5 +1,6 @@
 //! What a checkpoint writes: every row that differs, as of one position of the journal.
 
+use keepfs_format::directory::ObjectRef;
 use keepfs_format::ids::{ChunkId, Ino, LinkId, Locator, PackId};
 use keepfs_format::op::{Entry, Inode, PackedChunk};
 
@@ -16,25 +17,16 @@ pub(crate) struct Changes {
     pub(super) wiped_contents: Vec<u64>,
     pub(super) chunks: Vec<(ChunkId, Locator)>,
     pub(super) packs: Vec<((u64, u32), (u32, u32))>,
-    pub(super) stale: Vec<(u64, bool)>,
+    pack_ends: Vec<(PackId, u32)>,
+    pub(super) stale: Vec<u64>,
     pub(super) objects: Vec<(u64, Option<(u32, u32)>)>,
     pub(super) segments: Vec<(u64, Vec<u8>)>,
+    pub(super) shared: Vec<(u64, bool)>,
+    pub(super) published: Vec<(u64, u64)>,
+    pub(super) runs: Option<Vec<u8>>,
 }
 
 impl Changes {
-    /// Whether there is nothing to write.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inodes.is_empty()
-            && self.entries.is_empty()
-            && self.extents.is_empty()
-            && self.wiped_contents.is_empty()
-            && self.chunks.is_empty()
-            && self.packs.is_empty()
-            && self.stale.is_empty()
-            && self.objects.is_empty()
-            && self.segments.is_empty()
-    }
-
     /// Bytes held, roughly.
     pub(crate) fn weight(&self) -> usize {
         self.arena.len() + 64 * (self.inodes.len() + self.entries.len() + self.extents.len() + self.chunks.len())
@@ -50,6 +42,12 @@ impl Changes {
     pub(crate) fn inode(&mut self, ino: Ino, now: Option<(&Inode, u64)>) {
         let row = now.map(|(inode, allocated)| self.row(|out| records::encode_inode(out, inode, allocated)));
         self.inodes.push((ino.0, row));
+        // An inode that has, or once had, several names is in a table of its own in a checkpoint.
+        match now {
+            Some((inode, _)) if inode.parent.0 == 0 => self.shared.push((ino.0, true)),
+            None => self.shared.push((ino.0, false)),
+            Some(_) => {}
+        }
     }
 
     /// The entry is now this, or gone.
@@ -73,6 +71,7 @@ impl Changes {
     pub(crate) fn pack(&mut self, pack: PackId, first: u32, offset: u32, chunks: &[PackedChunk]) {
         let row = self.row(|out| records::encode_pack_piece(out, offset, chunks));
         self.packs.push(((pack.0, first), row));
+        self.pack_ends.push((pack, first + chunks.len() as u32));
         let mut at = Locator { pack, index: first, offset, sealed_len: 0, plain_len: 0 };
         for chunk in chunks {
             at.sealed_len = chunk.sealed_len;
@@ -83,20 +82,33 @@ impl Changes {
         }
     }
 
-    /// Chunks lie here: from an index run, without their pack's table.
-    pub(crate) fn chunk(&mut self, id: ChunkId, at: Locator) {
-        self.chunks.push((id, at));
+    /// Packs whose tables grew, each with the position that follows.
+    pub(crate) fn pack_ends(&self) -> &[(PackId, u32)] {
+        &self.pack_ends
     }
 
-    /// The directory's published object no longer shows the directory (or does again).
-    pub(crate) fn stale(&mut self, directory: Ino, stale: bool) {
-        self.stale.push((directory.0, stale));
+    /// The directory's published object no longer shows the directory.
+    pub(crate) fn stale(&mut self, directory: Ino) {
+        self.stale.push(directory.0);
     }
 
-    /// The directory was published as these chunks, or is gone.
-    pub(crate) fn object(&mut self, directory: Ino, chunks: Option<&[ChunkId]>) {
-        let row = chunks.map(|chunks| {
-            self.row(|out| chunks.iter().for_each(|chunk| out.extend_from_slice(&chunk.0)))
+    /// The directory's published object shows it as of journal position `upto`.
+    pub(crate) fn published(&mut self, directory: Ino, upto: u64) {
+        self.published.push((directory.0, upto));
+    }
+
+    /// The index runs of the last checkpoint, as its author keeps them.
+    pub(crate) fn runs(&mut self, row: Vec<u8>) {
+        self.runs = Some(row);
+    }
+
+    /// The directory was published as this object, or is gone.
+    pub(crate) fn object(&mut self, directory: Ino, object: Option<&ObjectRef>) {
+        let row = object.map(|object| {
+            self.row(|out| {
+                out.push(object.depth);
+                object.ids.iter().for_each(|chunk| out.extend_from_slice(&chunk.0));
+            })
         });
         self.objects.push((directory.0, row));
     }

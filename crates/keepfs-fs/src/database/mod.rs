@@ -10,5 +10,4 @@ mod tables;
 
 pub(crate) use changes::Changes;
 pub(crate) use progress::Progress;
-pub(crate) use records::InodeRow;
 pub(crate) use tables::{Database, Snapshot};

@@ -2,9 +2,12 @@
 
 use keepfs_format::codec::{Reader, Writer};
 use keepfs_format::error::FormatError;
+use keepfs_format::ids::MachineTag;
+use keepfs_format::signed::ObjectHash;
+use keepfs_format::vector::{Seen, VersionVector};
 
 /// Written with every checkpoint of the database, as of the same position.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Progress {
     /// Journal position up to which the tables hold every operation.
     pub applied: u64,
@@ -36,6 +39,8 @@ pub(crate) struct Progress {
     pub last_run: u64,
     /// Generation of the head.
     pub head_generation: u64,
+    /// What of other machines' logs is in the tables, in the order of machines.
+    pub seen: VersionVector,
 }
 
 impl Progress {
@@ -47,13 +52,18 @@ impl Progress {
         }
         out.raw(&self.last_segment_hash);
         out.raw(&self.checkpoint_hash);
+        for seen in &self.seen {
+            out.u32(seen.machine.0);
+            out.u64(seen.seq);
+            out.raw(&seen.hash.0);
+        }
         out.into_bytes()
     }
 
     /// Reads the row.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut row = Reader::new(bytes, "progress");
-        let progress = Self {
+        let mut progress = Self {
             applied: row.u64()?,
             last_number: row.u64()?,
             last_pack: row.u64()?,
@@ -69,8 +79,12 @@ impl Progress {
             head_generation: row.u64()?,
             last_segment_hash: row.array()?,
             checkpoint_hash: row.array()?,
+            seen: Vec::new(),
         };
-        row.finish()?;
+        while !row.is_empty() {
+            let (machine, seq) = (MachineTag(row.u32()?), row.u64()?);
+            progress.seen.push(Seen { machine, seq, hash: ObjectHash(row.array()?) });
+        }
         Ok(progress)
     }
 

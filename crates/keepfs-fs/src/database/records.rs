@@ -11,8 +11,6 @@ use crate::error::{FsError, Result};
 
 /// Length of an encoded locator in bytes.
 pub(super) const LOCATOR_LEN: usize = 24;
-/// Length of an encoded extent in bytes.
-pub(super) const EXTENT_LEN: usize = 8 + 4 + 32 + LOCATOR_LEN;
 
 /// An inode and the space that its content takes, in bytes.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use keepfs_format::ids::{ChunkId, Ino, LinkId, Locator, PackId};
+use keepfs_format::directory::ObjectRef;
+use keepfs_format::ids::{COUNTER_BITS, ChunkId, Ino, LinkId, Locator, MachineTag, PackId};
 use keepfs_format::op::{Entry, PackedChunk};
 use parking_lot::RwLock;
 use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -19,10 +20,14 @@ const EXTENTS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("ex
 const CHUNKS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("chunk");
 const PACKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("pack");
 const OBJECTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("object");
-const STALE: TableDefinition<'_, u64, ()> = TableDefinition::new("stale");
+/// Directories whose published object is out of date, with the journal position when they last became so.
+const STALE: TableDefinition<'_, u64, u64> = TableDefinition::new("stale");
+/// Inodes that have, or once had, several names.
+const SHARED: TableDefinition<'_, u64, ()> = TableDefinition::new("shared");
 const SEGMENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("segment");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const PROGRESS: &str = "progress";
+const RUNS: &str = "runs";
 
 /// The database of one namespace on this machine.
 pub(crate) struct Database {
@@ -38,7 +43,9 @@ pub(crate) struct Snapshot {
     chunks: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     packs: ReadOnlyTable<(u64, u32), &'static [u8]>,
     objects: ReadOnlyTable<u64, &'static [u8]>,
-    stale: ReadOnlyTable<u64, ()>,
+    stale: ReadOnlyTable<u64, u64>,
+    shared: ReadOnlyTable<u64, ()>,
+    meta: ReadOnlyTable<&'static str, &'static [u8]>,
     segments: ReadOnlyTable<u64, &'static [u8]>,
 }
 
@@ -58,6 +65,7 @@ impl Database {
             transaction.open_table(PACKS).map_err(failed)?;
             transaction.open_table(OBJECTS).map_err(failed)?;
             transaction.open_table(STALE).map_err(failed)?;
+            transaction.open_table(SHARED).map_err(failed)?;
             transaction.open_table(SEGMENTS).map_err(failed)?;
             transaction.open_table(META).map_err(failed)?;
         }
@@ -71,24 +79,28 @@ impl Database {
         self.snapshot.read().clone()
     }
 
-    /// How far the tables are; `None` in a database that nothing was ever written to.
-    pub(crate) fn progress(&self) -> Result<Option<Progress>> {
-        let transaction = self.inner.begin_read().map_err(failed)?;
-        let table = transaction.open_table(META).map_err(failed)?;
-        let row = table.get(PROGRESS).map_err(failed)?;
-        Ok(row.map(|row| Progress::decode(row.value())).transpose()?)
-    }
-
     /// Writes all changes in one transaction. Afterwards new snapshots show them.
     pub(crate) fn write(&self, changes: &mut Changes, progress: &Progress) -> Result<()> {
+        self.write_rows(changes, progress, true)
+    }
+
+    /// Writes rows of a tree that is not whole yet: the database does not count as filled by it.
+    pub(crate) fn write_unfinished(&self, changes: &mut Changes) -> Result<()> {
+        self.write_rows(changes, &Progress::default(), false)
+    }
+
+    fn write_rows(&self, changes: &mut Changes, progress: &Progress, finished: bool) -> Result<()> {
         let transaction = begin(&self.inner)?;
         write_tree(&transaction, changes)?;
         write_index(&transaction, changes)?;
-        write_published(&transaction, changes)?;
+        write_published(&transaction, changes, progress)?;
         write_segments(&transaction, changes, progress)?;
-        {
+        if finished {
             let mut meta = transaction.open_table(META).map_err(failed)?;
             meta.insert(PROGRESS, progress.encode().as_slice()).map_err(failed)?;
+            if let Some(runs) = &changes.runs {
+                meta.insert(RUNS, runs.as_slice()).map_err(failed)?;
+            }
         }
         transaction.commit().map_err(failed)?;
         *self.snapshot.write() = Arc::new(Snapshot::take(&self.inner)?);
@@ -151,10 +163,20 @@ fn write_index(transaction: &WriteTransaction, changes: &mut Changes) -> Result<
     Ok(())
 }
 
-fn write_published(transaction: &WriteTransaction, changes: &Changes) -> Result<()> {
+fn write_published(transaction: &WriteTransaction, changes: &Changes, progress: &Progress) -> Result<()> {
     let mut table = transaction.open_table(STALE).map_err(failed)?;
-    for (key, stale) in &changes.stale {
-        match stale {
+    for (key, upto) in &changes.published {
+        let since = table.get(key).map_err(failed)?.map(|row| row.value());
+        if since.is_some_and(|since| since <= *upto) {
+            table.remove(key).map_err(failed)?;
+        }
+    }
+    for key in &changes.stale {
+        table.insert(key, progress.applied).map_err(failed)?;
+    }
+    let mut table = transaction.open_table(SHARED).map_err(failed)?;
+    for (key, shared) in &changes.shared {
+        match shared {
             true => table.insert(key, ()).map(drop),
             false => table.remove(key).map(drop),
         }
@@ -191,6 +213,8 @@ impl Snapshot {
             packs: transaction.open_table(PACKS).map_err(failed)?,
             objects: transaction.open_table(OBJECTS).map_err(failed)?,
             stale: transaction.open_table(STALE).map_err(failed)?,
+            shared: transaction.open_table(SHARED).map_err(failed)?,
+            meta: transaction.open_table(META).map_err(failed)?,
             segments: transaction.open_table(SEGMENTS).map_err(failed)?,
         })
     }
@@ -199,15 +223,6 @@ impl Snapshot {
     pub(crate) fn inode(&self, ino: Ino) -> Result<Option<InodeRow>> {
         let row = self.inodes.get(ino.0).map_err(failed)?;
         row.map(|row| records::decode_inode(ino, row.value())).transpose()
-    }
-
-    /// Every inode in order of its number.
-    pub(crate) fn each_inode(&self, mut each: impl FnMut(InodeRow) -> Result<()>) -> Result<()> {
-        for row in self.inodes.iter().map_err(failed)? {
-            let (key, row) = row.map_err(failed)?;
-            each(records::decode_inode(Ino(key.value()), row.value())?)?;
-        }
-        Ok(())
     }
 
     /// Every entry of a directory.
@@ -262,17 +277,50 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The chunks that a directory was last published as.
-    pub(crate) fn object(&self, directory: Ino) -> Result<Option<Vec<ChunkId>>> {
-        let row = self.objects.get(directory.0).map_err(failed)?;
-        Ok(row.map(|row| {
-            row.value().as_chunks::<32>().0.iter().map(|id| ChunkId(*id)).collect()
-        }))
+    /// Machines whose packs are known, ascending.
+    pub(crate) fn pack_machines(&self) -> Result<Vec<MachineTag>> {
+        let mut machines = Vec::new();
+        let mut next = 0;
+        // One step a machine: the first pack at or above the next possible tag.
+        while let Some(row) = self.packs.range((next, 0)..).map_err(failed)?.next() {
+            let tag = row.map_err(failed)?.0.value().0 >> COUNTER_BITS;
+            machines.push(MachineTag(tag as u32));
+            next = (tag + 1) << COUNTER_BITS;
+        }
+        Ok(machines)
+    }
+
+    /// The object that a directory was last published as.
+    pub(crate) fn object(&self, directory: Ino) -> Result<Option<ObjectRef>> {
+        let Some(row) = self.objects.get(directory.0).map_err(failed)? else { return Ok(None) };
+        let Some((depth, ids)) = row.value().split_first() else { return Ok(None) };
+        let ids = ids.as_chunks::<32>().0.iter().map(|id| ChunkId(*id)).collect();
+        Ok(Some(ObjectRef { depth: *depth, ids }))
     }
 
     /// A sealed segment that the store may lack.
     pub(crate) fn segment(&self, seq: u64) -> Result<Option<Vec<u8>>> {
         Ok(self.segments.get(seq).map_err(failed)?.map(|row| row.value().to_vec()))
+    }
+
+    /// How far the tables are; `None` in a database that nothing was ever written to.
+    pub(crate) fn progress(&self) -> Result<Option<Progress>> {
+        let row = self.meta.get(PROGRESS).map_err(failed)?;
+        Ok(row.map(|row| Progress::decode(row.value())).transpose()?)
+    }
+
+    /// The index runs of the last checkpoint, as they were handed over.
+    pub(crate) fn runs(&self) -> Result<Vec<u8>> {
+        Ok(self.meta.get(RUNS).map_err(failed)?.map(|row| row.value().to_vec()).unwrap_or_default())
+    }
+
+    /// Inodes that have, or once had, several names, ascending.
+    pub(crate) fn shared(&self) -> Result<Vec<Ino>> {
+        let mut shared = Vec::new();
+        for row in self.shared.iter().map_err(failed)? {
+            shared.push(Ino(row.map_err(failed)?.0.value()));
+        }
+        Ok(shared)
     }
 
     /// Every directory whose published object no longer shows it.

@@ -125,7 +125,7 @@ impl Directories {
 
     fn edit(&mut self, ino: Ino, link: LinkId, generation: u64) -> Result<&mut Directory> {
         self.load(ino)?;
-        let Some(directory) = self.loaded.get_mut(&ino) else { return self.load(ino) };
+        let directory = self.loaded.get_mut(&ino).expect("load has just put it there");
         if directory.changed != generation {
             directory.changed = generation;
             self.changed.push(ino);

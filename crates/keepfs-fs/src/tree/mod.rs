@@ -7,7 +7,7 @@ mod log;
 mod packs;
 mod tree;
 
-pub(crate) use directories::{Directory, ENTRIES_CACHED_MAX};
+pub(crate) use directories::ENTRIES_CACHED_MAX;
 pub(crate) use fold::Fold;
 pub(crate) use inodes::INODES_CACHED_MAX;
 pub(crate) use log::OpLog;

@@ -1,0 +1,125 @@
+//! The checkpoint: the tree as directory objects on the store, so that a new machine need not replay the
+//! whole log. It costs what changed since the one before.
+
+use keepfs_format::checkpoint::{Checkpoint, Counters, Counts, PackEnd};
+use keepfs_format::directory::ObjectRef;
+use keepfs_format::ids::{Hlc, Ino};
+use keepfs_format::signed::ObjectHash;
+use keepfs_format::vector::Seen;
+use keepfs_store::ObjectName;
+use keepfs_vault::Job;
+
+use super::runs::Runs;
+use super::tree_objects::TreeObjects;
+use crate::core::Core;
+use crate::database::{Changes, Progress, Snapshot};
+use crate::error::{FsError, Result};
+
+impl Core {
+    /// Makes a checkpoint if enough has happened since the last one.
+    pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
+        if self.tree.lock().progress.operations_since < self.options.checkpoint_operations {
+            return Ok(());
+        }
+        self.make_checkpoint()
+    }
+
+    /// Publishes the tree as of the last cut.
+    pub(crate) fn make_checkpoint(&self) -> Result<()> {
+        let _one = self.cuts.checkpointing.lock();
+        let snapshot = self.database.snapshot();
+        let Some(as_of) = snapshot.progress()? else { return Ok(()) };
+        if as_of.last_segment == 0 || as_of.checkpoint_segment == as_of.last_segment {
+            return Ok(());
+        }
+        let mut objects = TreeObjects::new(&self.space, &self.keys, &snapshot);
+        objects.write_stale()?;
+        let shared = objects.write_shared()?;
+        let children = objects.reference(Ino::ROOT)?;
+        let mut changes = Changes::default();
+        objects.record(&mut changes, as_of.applied);
+        // The numbers are taken before anything goes out under them: a crash must not use one twice.
+        let (number, run_number) = {
+            let mut tree = self.tree.lock();
+            tree.progress.last_checkpoint += 1;
+            tree.progress.last_run += 1;
+            (tree.progress.last_checkpoint, tree.progress.last_run)
+        };
+        self.cuts.add_rows(changes);
+        self.work.noted();
+        self.cut()?;
+        self.publish()?;
+        let runs = self.write_run(run_number)?;
+        let (bytes, hash) = self.seal_checkpoint((number, &as_of), &snapshot, (children, shared), &runs)?;
+        let name = ObjectName::new(&self.keys.checkpoint_name(self.machine, number))?;
+        self.space.publisher().enqueue(Job::Segment { name, bytes });
+        self.note_checkpoint(&as_of, hash, &runs);
+        self.queue_head()
+    }
+
+    /// The index run of what the packs hold beyond the last one, on its way to the store.
+    fn write_run(&self, number: u64) -> Result<Runs> {
+        let snapshot = self.database.snapshot();
+        let mut runs = Runs::decode(&snapshot.runs()?)?;
+        if let Some(bytes) = runs.extend((self.machine, number), &self.keys, (&snapshot, &*self.env))? {
+            let name = ObjectName::new(&self.keys.run_name(self.machine, number))?;
+            self.space.publisher().enqueue(Job::Put { name, bytes });
+        }
+        Ok(runs)
+    }
+
+    fn seal_checkpoint(
+        &self,
+        (number, as_of): (u64, &Progress),
+        snapshot: &Snapshot,
+        (children, shared): (ObjectRef, ObjectRef),
+        runs: &Runs,
+    ) -> Result<(Vec<u8>, ObjectHash)> {
+        let root = snapshot.inode(Ino::ROOT)?.ok_or(FsError::NotFound)?.inode;
+        let mut covered = as_of.seen.clone();
+        let own = Seen {
+            machine: self.machine,
+            seq: as_of.last_segment,
+            hash: ObjectHash(as_of.last_segment_hash),
+        };
+        match covered.binary_search_by_key(&self.machine, |seen| seen.machine) {
+            Ok(at) => covered[at] = own,
+            Err(at) => covered.insert(at, own),
+        }
+        let now = self.tree.lock().progress.clone();
+        let checkpoint = Checkpoint {
+            machine: self.machine,
+            number,
+            roster: self.roster_point(),
+            time: self.env.now(),
+            covered,
+            hlc: Hlc(as_of.hlc),
+            root,
+            children,
+            shared,
+            counts: Counts { directories: 1, files: as_of.inodes.saturating_sub(1), bytes: as_of.content_len },
+            runs: runs.references(),
+            packs: runs.ends().iter().map(|(machine, end)| PackEnd { machine: *machine, end: *end }).collect(),
+            counters: Counters {
+                inode: now.last_number + 1,
+                link: now.last_number + 1,
+                pack: now.last_pack + 1,
+                run: now.last_run + 1,
+            },
+        };
+        Ok(checkpoint.seal(&self.keys, &self.unlocked.machine.signing, &*self.env)?)
+    }
+
+    fn note_checkpoint(&self, as_of: &Progress, hash: ObjectHash, runs: &Runs) {
+        let mut tree = self.tree.lock();
+        let progress = &mut tree.progress;
+        progress.checkpoint_hash = hash.0;
+        progress.checkpoint_segment = as_of.last_segment;
+        progress.operations_since = progress.operations_since.saturating_sub(as_of.operations_since);
+        drop(tree);
+        let mut changes = Changes::default();
+        changes.runs(runs.encode());
+        self.cuts.add_rows(changes);
+        self.work.noted();
+    }
+}

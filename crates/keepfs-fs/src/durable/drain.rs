@@ -1,0 +1,237 @@
+//! From bytes in memory to chunks: cutting, storing on all cores, and telling extents and log about it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use keepfs_format::ids::{ChunkId, Locator};
+use keepfs_format::op::{Edit, Source};
+use parking_lot::Mutex;
+
+use crate::content::{Extent, File, FileState, Flight};
+use crate::core::Core;
+use crate::error::{FsError, Result};
+
+/// A run of this many contiguous bytes is drained while its file is still being written.
+pub(crate) const BULK_RUN_LEN: usize = 4 << 20;
+/// An extent below this length that ends where a run begins is cut again with the run, when the run is at
+/// least a quarter as long: files that grow by small appends end up in few chunks, and no byte is written
+/// more often than about four times the logarithm of that.
+const TAIL_MERGE_LEN_MAX: u64 = 256 << 10;
+/// Threads that one drain uses.
+const STORE_THREADS: usize = 2;
+
+/// How much of a file a drain takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HowMuch {
+    /// Only runs of at least [`BULK_RUN_LEN`], up to their last content-defined boundary.
+    Bulk,
+    /// Everything.
+    All,
+}
+
+/// A run that was taken out: its first byte in the file, and its bytes.
+type RunBytes = (u64, Arc<Vec<u8>>);
+
+/// A piece of a run, stored.
+struct Placed {
+    offset: u64,
+    len: u64,
+    id: ChunkId,
+    at: Locator,
+}
+
+impl Core {
+    /// Brings bytes of a file into chunks. Waits for nothing but the disk under the staging area. On failure
+    /// the bytes are as dirty as before.
+    pub(crate) fn drain(&self, file: &File, how: HowMuch) -> Result<()> {
+        let _drains = self.drain_gate.read();
+        self.drain_inside(file, how, false)
+    }
+
+    /// The same for a caller that holds both gates, and everything of the file.
+    pub(crate) fn drain_at_cut(&self, file: &File) -> Result<()> {
+        self.drain_inside(file, HowMuch::All, true)
+    }
+
+    fn drain_inside(&self, file: &File, how: HowMuch, at_cut: bool) -> Result<()> {
+        let _draining = file.draining.lock();
+        let runs = self.take_off(file, how)?;
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let (placed, failure) = self.store_runs(&runs, how);
+        self.land(file, &runs, &placed, at_cut)?;
+        let mut state = file.lock();
+        if state.is_clean() {
+            self.contents.mark_clean(file.ino);
+        }
+        match failure {
+            Some(error) => {
+                state.failure = Some(error.to_string());
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes runs out of the file's dirty bytes; readers see them as flights.
+    fn take_off(&self, file: &File, how: HowMuch) -> Result<Vec<RunBytes>> {
+        let mut state = file.lock();
+        if state.unlinked && !self.tree.lock().is_open(file.ino) {
+            return Ok(Vec::new());
+        }
+        let fresh = state.dirty.fresh_len();
+        let mut taken = state.dirty.take_runs(if how == HowMuch::Bulk { BULK_RUN_LEN } else { 0 });
+        self.contents.account(0, 0, fresh, state.dirty.fresh_len());
+        for (offset, bytes) in &mut taken {
+            if let Err(error) = self.merge_tail(file, &mut state, offset, bytes) {
+                tracing::warn!(ino = file.ino.0, %error, "a short extent before new data could not be read");
+            }
+        }
+        let taken: Vec<RunBytes> =
+            taken.into_iter().map(|(offset, bytes)| (offset, Arc::new(bytes))).collect();
+        for (offset, bytes) in &taken {
+            let live = vec![(*offset, offset + bytes.len() as u64)];
+            state.flights.push(Flight { offset: *offset, bytes: bytes.clone(), live });
+        }
+        Ok(taken)
+    }
+
+    /// A short extent right before the run is read back and cut again with it.
+    fn merge_tail(
+        &self,
+        file: &File,
+        state: &mut FileState,
+        offset: &mut u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        let Some(last) = offset.checked_sub(1) else { return Ok(()) };
+        let Some((start, extent)) = state.extents(file.ino, &self.database)?.at(last) else { return Ok(()) };
+        if extent.len > TAIL_MERGE_LEN_MAX || extent.len > 4 * bytes.len() as u64 || start + extent.len != *offset
+        {
+            return Ok(());
+        }
+        let mut merged = vec![0; extent.len as usize];
+        self.space.read(&extent.id, &extent.at, extent.skip, &mut merged)?;
+        merged.extend_from_slice(bytes);
+        self.contents.account(0, extent.len as usize, 0, 0);
+        *bytes = merged;
+        *offset = start;
+        Ok(())
+    }
+
+    /// Cuts runs and stores the chunks on all cores. Returns what was stored, in order, and the first failure.
+    fn store_runs(&self, runs: &[RunBytes], how: HowMuch) -> (Vec<Placed>, Option<FsError>) {
+        let mut cuts = Vec::with_capacity(runs.len());
+        for (offset, bytes) in runs {
+            let mut at = 0;
+            while at < bytes.len() {
+                let len = self.space.cut(&bytes[at..], how == HowMuch::All);
+                if len == 0 {
+                    break;
+                }
+                cuts.push((offset + at as u64, &bytes[at..at + len]));
+                at += len;
+            }
+        }
+        let placed = Mutex::new(Vec::with_capacity(cuts.len()));
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some((offset, bytes)) = cuts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let stored = self.space.put(bytes)?;
+                let len = bytes.len() as u64;
+                placed.lock().push(Placed { offset: *offset, len, id: stored.id, at: stored.at });
+            }
+            Ok(())
+        };
+        let outcome = match cuts.len() {
+            0 | 1 => work(),
+            _ => std::thread::scope(|scope| {
+                let others: Vec<_> = (1..STORE_THREADS).map(|_| scope.spawn(work)).collect();
+                let mine = work();
+                others.into_iter().fold(mine, |outcome, other| {
+                    let theirs = other.join();
+                    outcome.and(theirs.unwrap_or_else(|_| {
+                        Err(FsError::Poisoned { reason: "a worker thread panicked".into() })
+                    }))
+                })
+            }),
+        };
+        let mut placed = placed.into_inner();
+        placed.sort_unstable_by_key(|piece| piece.offset);
+        (placed, outcome.err())
+    }
+
+    /// Extents and log learn where the runs now are; what no chunk covers becomes dirty again.
+    fn land(&self, file: &File, runs: &[RunBytes], placed: &[Placed], at_cut: bool) -> Result<()> {
+        let _gate = (!at_cut).then(|| self.gate.read());
+        let mut state = file.lock();
+        let (held, fresh) = (state.dirty.len(), state.dirty.fresh_len());
+        let mut edits = Vec::with_capacity(placed.len());
+        let mut landed_len = 0;
+        let mut pieces = placed.iter().peekable();
+        for (offset, bytes) in runs {
+            landed_len += bytes.len();
+            let Some(at) = state.flights.iter().position(|flight| Arc::ptr_eq(&flight.bytes, bytes)) else {
+                continue;
+            };
+            let flight = state.flights.swap_remove(at);
+            let end = offset + bytes.len() as u64;
+            let mut at = *offset;
+            while let Some(piece) = pieces.next_if(|piece| piece.offset < end) {
+                give_back(&mut state, &flight, (at, piece.offset));
+                at = piece.offset + piece.len;
+                self.splice_piece(file, &mut state, (&flight, piece), &mut edits)?;
+            }
+            give_back(&mut state, &flight, (at, end));
+        }
+        self.contents.account(held + landed_len, state.dirty.len(), fresh, state.dirty.fresh_len());
+        if !state.dirty.is_empty() {
+            self.contents.mark_written(file.ino);
+        }
+        if edits.is_empty() {
+            return Ok(());
+        }
+        self.contents.mark_touched(file.ino);
+        let allocated = state.allocated(file.ino, &self.database)?;
+        let mut tree = self.tree.lock();
+        if state.unlinked || tree.is_gone(file.ino) {
+            return Ok(());
+        }
+        tree.set_allocated(file.ino, allocated)?;
+        let ctime = tree.inode(file.ino)?.0.ctime;
+        self.record_content(&mut tree, &state, (file.ino, ctime), edits)
+    }
+
+    /// What of a stored piece still counts becomes extents and edits.
+    fn splice_piece(
+        &self,
+        file: &File,
+        state: &mut FileState,
+        (flight, piece): (&Flight, &Placed),
+        edits: &mut Vec<Edit>,
+    ) -> Result<()> {
+        for (start, end) in &flight.live {
+            let (from, to) = ((*start).max(piece.offset), (*end).min(piece.offset + piece.len));
+            if from < to {
+                let (skip, len) = ((from - piece.offset) as u32, to - from);
+                let extent = Extent { len, skip, id: piece.id, at: piece.at };
+                state.splice(file.ino, (from, extent), &self.database)?;
+                let source = Source::Chunk { pack: piece.at.pack, index: piece.at.index, skip };
+                edits.push(Edit { offset: from, len, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What still counts of a flight between two offsets becomes dirty again, under what was written since.
+fn give_back(state: &mut FileState, flight: &Flight, (from, to): (u64, u64)) {
+    for (start, end) in &flight.live {
+        let (start, end) = ((*start).max(from), (*end).min(to));
+        if start < end {
+            let range = (start - flight.offset) as usize..(end - flight.offset) as usize;
+            state.dirty.restore(start, &flight.bytes[range]);
+        }
+    }
+}

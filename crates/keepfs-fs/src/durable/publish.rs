@@ -1,0 +1,192 @@
+//! What goes to the store after a cut: closed packs, then segments, then the head.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use keepfs_format::head::{CheckpointRef, Head};
+use keepfs_format::signed::{ObjectHash, RosterPoint};
+use keepfs_store::ObjectName;
+use keepfs_vault::{Job, Outcome, Pending, Subject};
+use parking_lot::Mutex;
+
+use crate::core::Core;
+use crate::error::{FsError, Result};
+
+/// Segments whose bytes the publisher may hold at a time; the others wait in the database.
+const SEGMENTS_IN_FLIGHT_MAX: usize = 8;
+/// How often somebody who waits for the store is told how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Segments between the database and the store.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    state: Mutex<OutboxState>,
+}
+
+#[derive(Default)]
+struct OutboxState {
+    /// Highest segment that was given to the publisher.
+    queued: u64,
+    /// Segments that the publisher has, oldest first.
+    in_flight: VecDeque<(ObjectName, u64)>,
+    /// Highest segment that a head names.
+    headed: u64,
+}
+
+impl Outbox {
+    /// The store has everything up to `published`.
+    pub(crate) fn begin(&self, published: u64) {
+        let mut state = self.state.lock();
+        state.queued = published;
+        state.headed = published;
+    }
+}
+
+impl Core {
+    /// Hands everything that the last cut made to the publisher.
+    pub(crate) fn publish(&self) -> Result<()> {
+        self.space.close_packs()?;
+        self.queue_segments()
+    }
+
+    fn queue_segments(&self) -> Result<()> {
+        let mut outbox = self.outbox.state.lock();
+        let last = self.database_segment.load(Ordering::Acquire);
+        while outbox.queued < last && outbox.in_flight.len() < SEGMENTS_IN_FLIGHT_MAX {
+            let seq = outbox.queued + 1;
+            let name = ObjectName::new(&self.keys.segment_name(self.machine, seq))?;
+            let bytes = self.database.snapshot().segment(seq)?.ok_or_else(|| FsError::Damaged {
+                what: format!("segment {seq} in the local database"),
+                advice: "delete the database in the state directory; it is rebuilt from the store".into(),
+            })?;
+            outbox.in_flight.push_back((name.clone(), seq));
+            outbox.queued = seq;
+            self.space.publisher().enqueue(Job::Segment { name, bytes });
+        }
+        if outbox.queued == last && outbox.headed < last {
+            outbox.headed = last;
+            drop(outbox);
+            self.queue_head()?;
+        }
+        Ok(())
+    }
+
+    /// A head that names the newest segment and checkpoint.
+    pub(super) fn queue_head(&self) -> Result<()> {
+        let progress = {
+            let mut tree = self.tree.lock();
+            tree.progress.head_generation += 1;
+            tree.progress.clone()
+        };
+        let checkpoint = (progress.last_checkpoint > 0).then_some(CheckpointRef {
+            number: progress.last_checkpoint,
+            hash: ObjectHash(progress.checkpoint_hash),
+        });
+        let head = Head {
+            machine: self.machine,
+            generation: progress.head_generation,
+            roster: self.roster_point(),
+            time: self.env.now(),
+            seq: progress.last_segment,
+            segment: ObjectHash(progress.last_segment_hash),
+            seen: progress.seen,
+            checkpoint,
+        };
+        let (bytes, _) = head.seal(&self.keys, &self.unlocked.machine.signing, &*self.env)?;
+        let name = ObjectName::new(&self.keys.head_name(self.machine))?;
+        self.space.publisher().enqueue(Job::Replace { name, bytes });
+        Ok(())
+    }
+
+    /// The newest entry of the roster that this machine knows.
+    pub(super) fn roster_point(&self) -> RosterPoint {
+        let roster = self.unlocked.roster();
+        RosterPoint { position: roster.entry_count() - 1, hash: roster.tip() }
+    }
+
+    /// The publisher tells of jobs that are done.
+    pub(crate) fn hear_of_jobs(self: &Arc<Self>) {
+        let core = Arc::downgrade(self);
+        self.space.publisher().set_on_done(Box::new(move |_, subject, outcome| {
+            let (Some(core), Subject::Object(name), Outcome::Done) = (core.upgrade(), subject, outcome) else {
+                return;
+            };
+            core.object_done(name);
+        }));
+    }
+
+    fn object_done(&self, name: &ObjectName) {
+        {
+            let mut outbox = self.outbox.state.lock();
+            let Some(at) = outbox.in_flight.iter().position(|(queued, _)| queued == name) else { return };
+            let Some((_, seq)) = outbox.in_flight.remove(at) else { return };
+            self.cuts.published.fetch_max(seq, Ordering::AcqRel);
+        }
+        if let Err(error) = self.queue_segments() {
+            tracing::error!(%error, "a segment could not be queued");
+        }
+    }
+
+    /// Segments that the store does not have yet and the publisher not either.
+    pub(crate) fn segments_waiting(&self) -> u64 {
+        let queued = self.outbox.state.lock().queued;
+        self.database_segment.load(Ordering::Acquire).saturating_sub(queued)
+    }
+
+    /// Everything up to this call on the store: returns when it is, or with the error that keeps it from it.
+    pub(crate) fn sync_store(&self, progress: &mut dyn FnMut(&Pending)) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        self.cut()?;
+        self.publish()?;
+        let wanted = self.database_segment.load(Ordering::Acquire);
+        let publisher = self.space.publisher();
+        publisher.poke();
+        let begun = Instant::now();
+        loop {
+            let idle = publisher.wait_until_idle(PROGRESS_INTERVAL);
+            let pending = publisher.pending();
+            progress(&pending);
+            if idle && self.cuts.published.load(Ordering::Acquire) >= wanted {
+                return Ok(());
+            }
+            let stuck = pending.last_error.clone().filter(|_| begun.elapsed() > self.options.store_patience);
+            if let Some(detail) = stuck {
+                return Err(FsError::Behind { bytes: pending.bytes, detail });
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Lets the publisher finish what it can, for as long as it gets on.
+    pub(crate) fn drain_publisher(&self) {
+        let publisher = self.space.publisher();
+        publisher.poke();
+        loop {
+            if publisher.wait_until_idle(PROGRESS_INTERVAL) {
+                return;
+            }
+            if let Some(detail) = publisher.pending().last_error {
+                tracing::warn!(%detail, "the store does not take what waits; it goes up at the next mount");
+                return;
+            }
+        }
+    }
+
+    /// Notes in the database what the store has by now, so that the next open does not send it again.
+    pub(crate) fn write_published(&self) -> Result<()> {
+        let mut progress = self.tree.lock().progress.clone();
+        progress.applied = self.journal.end().0;
+        progress.published_segment = self.cuts.published.load(Ordering::Acquire);
+        self.database.write(&mut crate::database::Changes::default(), &progress)
+    }
+
+    /// Segments that an earlier session sealed and the store may lack.
+    pub(crate) fn catch_up_segments(&self) -> Result<()> {
+        self.queue_segments()
+    }
+}

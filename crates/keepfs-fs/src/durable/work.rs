@@ -1,0 +1,230 @@
+//! What happens in the background: commits by age, drains, cuts, publishing. Threads of this crate are here
+//! and nowhere else.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use keepfs_format::ids::Ino;
+use parking_lot::{Condvar, Mutex};
+use rustc_hash::FxHashSet;
+
+use super::drain::HowMuch;
+use crate::content::File;
+use crate::core::Core;
+use crate::error::{FsError, Result};
+
+/// Threads that bring bytes into chunks.
+const DRAIN_THREADS: usize = 2;
+/// A closed file waits this long, because many are opened again or deleted soon.
+const CLOSED_WAIT: Duration = Duration::from_millis(200);
+/// Above this many bytes outside of chunks nothing waits.
+const HURRY_LEN: usize = 16 << 20;
+/// How often the background looks whether something is due.
+const TICK: Duration = Duration::from_millis(100);
+/// Bytes of operations after which a commit is due, whatever its age.
+const BATCH_LEN_DUE: usize = 4 << 20;
+/// Changed rows after which a cut is due: small cuts stall writers, large ones cost memory.
+const ROWS_DUE: usize = 20_000;
+/// Bytes in the journal after which a cut is due.
+const JOURNAL_LEN_DUE: u64 = 64 << 20;
+
+/// Queues and signs of what is to be done.
+#[derive(Default)]
+pub(crate) struct Work {
+    drains: Mutex<Drains>,
+    wake: Condvar,
+    stopping: AtomicBool,
+    /// Counts changes; a commit or cut that starts after a count covers it.
+    changes: AtomicU64,
+    committed: AtomicU64,
+    cut: AtomicU64,
+    /// When the first change was made that no cut has taken along.
+    waiting_since: Mutex<Option<Instant>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Drains {
+    due: VecDeque<(Instant, Weak<File>, HowMuch)>,
+    queued: FxHashSet<Ino>,
+}
+
+impl Work {
+    /// Something changed.
+    pub(crate) fn noted(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The file's bytes should go into chunks.
+    pub(crate) fn drain_soon(&self, file: &Arc<File>, how: HowMuch) {
+        let mut drains = self.drains.lock();
+        let now = Instant::now();
+        match how {
+            HowMuch::Bulk if drains.queued.insert(file.ino) => {
+                drains.due.push_front((now, Arc::downgrade(file), how));
+            }
+            HowMuch::Bulk => return,
+            HowMuch::All => drains.due.push_back((now + CLOSED_WAIT, Arc::downgrade(file), how)),
+        }
+        drop(drains);
+        self.wake.notify_one();
+    }
+
+    fn next_drain(&self, hurry: bool) -> Option<(Arc<File>, HowMuch)> {
+        let mut drains = self.drains.lock();
+        loop {
+            let (due, _, _) = drains.due.front()?;
+            if !hurry && *due > Instant::now() {
+                return None;
+            }
+            let (_, file, how) = drains.due.pop_front()?;
+            if let Some(file) = file.upgrade() {
+                drains.queued.remove(&file.ino);
+                return Some((file, how));
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn wait(&self) {
+        let mut drains = self.drains.lock();
+        if !self.is_stopping() {
+            self.wake.wait_for(&mut drains, TICK);
+        }
+    }
+
+    /// Whether something changed that no commit has taken along.
+    pub(crate) fn commit_is_due(&self) -> bool {
+        self.changes.load(Ordering::Relaxed) != self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Whether something changed that no cut has taken along.
+    pub(crate) fn cut_is_due(&self) -> bool {
+        self.changes.load(Ordering::Relaxed) != self.cut.load(Ordering::Relaxed)
+    }
+
+    /// A commit (or a cut, which is one as well) begins: it covers all changes so far.
+    pub(super) fn commit_begins(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// It succeeded.
+    pub(super) fn committed(&self, covers: u64) {
+        self.committed.fetch_max(covers, Ordering::Release);
+    }
+
+    /// A cut succeeded.
+    pub(super) fn was_cut(&self, covers: u64) {
+        self.cut.fetch_max(covers, Ordering::Release);
+        *self.waiting_since.lock() = None;
+    }
+
+    /// How long the oldest change has waited for a cut.
+    pub(crate) fn waiting(&self) -> Option<Duration> {
+        self.waiting_since.lock().map(|since| since.elapsed())
+    }
+}
+
+impl Core {
+    /// Starts the background threads.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<()> {
+        let mut threads = self.work.threads.lock();
+        for number in 0..DRAIN_THREADS {
+            threads.push(self.spawn(&format!("drain-{number}"), Self::drain_loop)?);
+        }
+        threads.push(self.spawn("commit", Self::commit_loop)?);
+        threads.push(self.spawn("keep", Self::keep_loop)?);
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, name: &str, run: fn(&Self)) -> Result<JoinHandle<()>> {
+        let core = self.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            // A panic in the background must not be silence: nothing more is written, and status says why.
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&core)));
+            if outcome.is_err() {
+                core.poison(FsError::Poisoned { reason: "a background thread panicked".into() });
+            }
+        });
+        Ok(thread?)
+    }
+
+    /// Stops the background threads and waits for them.
+    pub(crate) fn stop(&self) {
+        self.work.stopping.store(true, Ordering::Release);
+        self.work.wake.notify_all();
+        for thread in std::mem::take(&mut *self.work.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread panicked");
+            }
+        }
+    }
+
+    fn drain_loop(&self) {
+        while !self.work.is_stopping() {
+            let Some((file, how)) = self.work.next_drain(self.contents.held_len() > HURRY_LEN) else {
+                self.work.wait();
+                continue;
+            };
+            let how = if file.lock().dirty.len() >= 4 * super::BULK_RUN_LEN { HowMuch::All } else { how };
+            if let Err(error) = self.drain(&file, how) {
+                tracing::warn!(ino = file.ino.0, %error, "bytes could not be stored; they stay in memory");
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    fn commit_loop(&self) {
+        let mut last = Instant::now();
+        while !self.work.is_stopping() {
+            std::thread::sleep(TICK);
+            if let Err(error) = self.journal.prepare() {
+                tracing::warn!(%error, "no room could be prepared for the journal");
+            }
+            let old = last.elapsed() >= self.options.commit_interval;
+            let large = self.tree.lock().log.len() >= BATCH_LEN_DUE;
+            if (old || large) && self.work.commit_is_due() && !self.options.read_only {
+                last = Instant::now();
+                if let Err(error) = self.commit() {
+                    tracing::error!(%error, "changes could not be made durable");
+                }
+            }
+        }
+    }
+
+    fn keep_loop(&self) {
+        while !self.work.is_stopping() {
+            std::thread::sleep(TICK);
+            if self.options.read_only || self.poisoned.get().is_some() {
+                continue;
+            }
+            if self.work.cut_is_due() {
+                self.work.waiting_since.lock().get_or_insert_with(Instant::now);
+            }
+            let old = self.work.waiting().is_some_and(|waited| waited >= self.options.publish_interval);
+            let large = self.tree.lock().changed_count() >= ROWS_DUE
+                || self.journal.len_live() >= JOURNAL_LEN_DUE;
+            if (old || large) && self.work.cut_is_due() {
+                if let Err(error) = self.cut_and_publish(old) {
+                    tracing::error!(%error, "a checkpoint of the local database failed; it will be tried again");
+                    std::thread::sleep(10 * TICK);
+                }
+            }
+        }
+    }
+
+    fn cut_and_publish(&self, publish: bool) -> Result<()> {
+        self.cut()?;
+        if publish {
+            self.publish()?;
+            self.checkpoint_if_due()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! The handle that frontends hold.
+
+use std::sync::Arc;
+
+use crate::core::Core;
+
+/// One open namespace of a vault: the one API of all frontends. Every call may come from any thread.
+///
+/// Dropping it without [`Fs::close`] is what a crash is: everything acknowledged is kept, and recovered by
+/// the next open.
+pub struct Fs {
+    pub(crate) core: Arc<Core>,
+}
