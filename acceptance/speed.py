@@ -183,7 +183,7 @@ class Work:
     def find(self, system):
         system.cold()
         started = time.monotonic()
-        result = subprocess.run(["find", f"{system.path}/small", "-size", "+100k"], check=True, capture_output=True)
+        result = subprocess.run(["find", f"{system.path}/small", "-type", "f", "-size", "+100k"], check=True, capture_output=True)
         if result.stdout:
             raise ValueError("find found what is not there")
         return FILES / (time.monotonic() - started)
