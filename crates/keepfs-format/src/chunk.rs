@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use aws_lc_rs::aead::LessSafeKey;
 
-use crate::compress::{Compression, Compressor, Decompressor, STORED};
+use crate::compress::{Compression, Compressor, Decompressor, STORED, looks_random};
 use crate::error::FormatError;
 use crate::ids::ChunkId;
 use crate::keys::NamespaceKeys;
@@ -79,6 +79,8 @@ pub struct ChunkSealer {
     compressor: Compressor,
     scratch: Vec<u8>,
     blocks: Vec<Payload>,
+    /// Whether the last block that was tried did not shrink: its successors most likely do not either.
+    last_was_stored: bool,
 }
 
 /// Where the bytes of a block come from that are to be sealed.
@@ -97,7 +99,12 @@ impl Payload {
 impl ChunkSealer {
     /// A sealer that compresses so.
     pub fn new(compression: Compression) -> Self {
-        Self { compressor: Compressor::new(compression), scratch: Vec::new(), blocks: Vec::new() }
+        Self {
+            compressor: Compressor::new(compression),
+            scratch: Vec::new(),
+            blocks: Vec::new(),
+            last_was_stored: false,
+        }
     }
 
     /// Appends `plain`, sealed, to `out` and returns the sealed length. `salt` is fresh randomness: a salt
@@ -158,18 +165,26 @@ impl ChunkSealer {
         self.scratch.clear();
         self.blocks.clear();
         for (index, block) in plain.chunks(BLOCK_LEN).enumerate() {
-            let start = self.scratch.len();
-            self.scratch.push(STORED);
-            let algorithm = self.compressor.append(block, &mut self.scratch);
-            self.scratch[start] = algorithm;
-            if algorithm == STORED {
-                self.scratch.truncate(start);
-                let plain_start = index * BLOCK_LEN;
-                self.blocks.push(Payload::Stored(plain_start..plain_start + block.len()));
-            } else {
-                self.blocks.push(Payload::Compressed(start..self.scratch.len()));
-            }
+            // The first of several blocks is always tried, so that one look does not decide for megabytes.
+            let may_skip = self.last_was_stored && (index > 0 || plain.len() <= BLOCK_LEN);
+            let payload = if may_skip && looks_random(block) { None } else { self.compress_block(block) };
+            let start = index * BLOCK_LEN;
+            self.blocks.push(payload.unwrap_or(Payload::Stored(start..start + block.len())));
         }
+    }
+
+    /// Tries one block.
+    fn compress_block(&mut self, block: &[u8]) -> Option<Payload> {
+        let start = self.scratch.len();
+        self.scratch.push(STORED);
+        let algorithm = self.compressor.append(block, &mut self.scratch);
+        self.last_was_stored = algorithm == STORED;
+        if self.last_was_stored {
+            self.scratch.truncate(start);
+            return None;
+        }
+        self.scratch[start] = algorithm;
+        Some(Payload::Compressed(start..self.scratch.len()))
     }
 
     fn store_all(&mut self, plain_len: usize) {

@@ -120,7 +120,7 @@ fn check_edits(size: u64, edits: &[Edit]) -> Checked {
     for edit in edits {
         rule(edit.len > 0, "an edit has a length")?;
         rule(edit.offset >= filled, "edits ascend and do not overlap")?;
-        filled = edit.offset.checked_add(edit.len).unwrap_or(u64::MAX);
+        filled = edit.offset.saturating_add(edit.len);
         rule(filled <= size, "edits lie within the file")?;
         if let Source::Chunk { pack, index, skip } = edit.source {
             check_pack(pack)?;

@@ -37,7 +37,7 @@ pub enum Node {
         /// Its entries.
         children: ObjectRef,
     },
-    /// An inode with several names: its record is in the table of such inodes.
+    /// An inode that has or once had several names: its record is in the table of such inodes.
     Shared {
         /// Its number.
         ino: Ino,
