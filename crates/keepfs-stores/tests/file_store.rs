@@ -267,6 +267,19 @@ fn reserved_space_is_given_back_when_published() {
 }
 
 #[test]
+fn publication_cut_off_between_link_and_unlink_is_finished() {
+    let (_directory, path, store) = new_store();
+    let staged = store.staging().unwrap().create(&name('a')).unwrap();
+    staged.write_at(0, b"linked").unwrap();
+    let from = path.join("stage").join(name('a').id().unwrap());
+    std::fs::create_dir(path.join("o/ab")).unwrap();
+    std::fs::hard_link(&from, path.join(name('a').as_str())).unwrap();
+    staged.publish().unwrap();
+    assert!(!from.exists());
+    assert_eq!(store.get(&name('a'), 9).unwrap(), b"linked");
+}
+
+#[test]
 fn device_is_that_of_the_directory() {
     let (directory, _path, store) = new_store();
     assert_eq!(store.device(), Some(std::fs::metadata(directory.path()).unwrap().dev()));

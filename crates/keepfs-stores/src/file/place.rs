@@ -69,6 +69,12 @@ impl Place {
         })
     }
 
+    /// Works as on a file system that can do no more than this.
+    #[cfg(test)]
+    pub(super) fn pretend_to_create_by(&mut self, create_by: CreateBy) {
+        self.create_by = create_by;
+    }
+
     pub(super) fn root(&self) -> Arc<Root> {
         self.root.current()
     }

@@ -177,3 +177,27 @@ impl Store for FileStore {
         self.staging.is_some().then(|| self.place.root().device())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::CreateBy;
+    use super::*;
+    use keepfs_store::conformance::{Options, failures};
+
+    #[test]
+    fn file_systems_without_rename_no_replace_conform_as_well() {
+        for create_by in [CreateBy::Link, CreateBy::Look] {
+            let directory = tempfile::tempdir().unwrap();
+            let open = || -> Arc<dyn Store> {
+                let mut place = Place::open(directory.path()).unwrap();
+                place.pretend_to_create_by(create_by);
+                let place = Arc::new(place);
+                Arc::new(FileStore { staging: Some(FileStaging::new(place.clone())), place })
+            };
+            assert_eq!(open().capabilities().create_is_atomic, create_by == CreateBy::Link);
+            let options = Options { scratch: Some(directory.path().to_owned()), ..Options::default() };
+            let failed = failures(&open, &options);
+            assert!(failed.is_empty(), "{create_by:?}: {failed:#?}");
+        }
+    }
+}
