@@ -62,7 +62,7 @@ impl OpenVault {
             env: Arc::new(OperatingSystem),
             unlocked,
         };
-        let fs = Fs::open(world, options_of(launch)).map_err(|error| fs_failure(&error))?;
+        let fs = Fs::start(world, options_of(launch)).map_err(|error| fs_failure(&error))?;
         Ok(Self { fs: Arc::new(fs), cache, notices, _guard: guard })
     }
 

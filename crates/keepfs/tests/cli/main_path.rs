@@ -111,10 +111,14 @@ fn several_vaults_live_side_by_side() {
     fs::write(point.join("here"), "1").unwrap();
     assert!(!world.mount.join("here").exists());
     let status = world.run(["status", "--json"]).ok().json();
-    let mounted: Vec<_> = status["vaults"].as_array().unwrap().iter().map(|vault| vault["mounted"].clone()).collect();
+    let mounted: Vec<_> =
+        status["vaults"].as_array().unwrap().iter().map(|vault| vault["mounted"].clone()).collect();
     assert_eq!(mounted, [true, true]);
     world.run(["unmount", point.to_str().unwrap()]).ok();
-    assert_eq!(world.run(["--vault", "other", "status", "--json"]).ok().json()["vaults"][0]["mounted"], false);
+    assert_eq!(
+        world.run(["--vault", "other", "status", "--json"]).ok().json()["vaults"][0]["mounted"],
+        false
+    );
 }
 
 #[test]

@@ -43,7 +43,8 @@ impl Outcome {
 
     /// The last line of standard output as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(self.out.lines().last().unwrap_or_default()).unwrap_or_else(|_| panic!("{self:?}"))
+        serde_json::from_str(self.out.lines().last().unwrap_or_default())
+            .unwrap_or_else(|_| panic!("{self:?}"))
     }
 }
 
@@ -64,7 +65,8 @@ impl World {
         assert!(Path::new("/dev/fuse").exists(), "these tests mount for real: /dev/fuse is missing");
         let root = tempfile::Builder::new().prefix("keepfs-cli-").tempdir_in("/var/tmp").unwrap();
         let path = root.path().canonicalize().unwrap();
-        let world = Self { home: path.join("home"), store: path.join("store"), mount: path.join("mount"), root };
+        let world =
+            Self { home: path.join("home"), store: path.join("store"), mount: path.join("mount"), root };
         fs::create_dir(&world.mount).unwrap();
         world
     }
@@ -108,7 +110,8 @@ impl World {
     /// The binary with a clean environment, the home and the password.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keepfs"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEEPFS_")) {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEEPFS_"))
+        {
             command.env_remove(name);
         }
         command.args(arguments).env("KEEPFS_HOME", &self.home).env("KEEPFS_PASSWORD", PASSWORD);
