@@ -43,18 +43,35 @@ pub enum Unmount {
 /// everything else alone.
 ///
 /// # Errors
-/// [`FuseError::Io`] when the path cannot be examined, or whatever [`unmount`] answers.
+/// [`FuseError::Io`] when the table of mounts cannot be read, or whatever [`unmount`] answers.
 pub fn heal(path: &Path) -> Result<(), FuseError> {
+    let Some(path) = without_links(path) else {
+        return Ok(());
+    };
     for _ in 0..STALE_MOUNTS_MAX {
-        match std::fs::metadata(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
-                tracing::warn!(path = %path.display(), "removing what a dead mount left behind");
-                unmount(path, Unmount::Detach)?;
-            }
-            _ => return Ok(()),
+        let entry = mounted_on(&path).map_err(FuseError::io("reading the table of mounts"))?;
+        if !entry.is_some_and(|entry| entry.kind.starts_with("fuse")) || !is_dead(&path) {
+            return Ok(());
         }
+        tracing::warn!(path = %path.display(), "removing what a dead mount left behind");
+        unmount(&path, Unmount::Detach)?;
     }
     Ok(())
+}
+
+/// Whether nobody answers for the FUSE mount on `path` any more. Its attributes would prove nothing: the kernel
+/// may still answer with those it remembers. Free space it always asks for.
+fn is_dead(path: &Path) -> bool {
+    matches!(rustix::fs::statvfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
+}
+
+/// `path`, absolute and without symbolic links, even where its last component no longer answers; `None` when
+/// there is no such path.
+fn without_links(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let absolute = std::path::absolute(path).ok()?;
+        Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?))
+    })
 }
 
 /// Takes the mount on `path` away. The daemon behind it sees the end of its session some time after.

@@ -6,10 +6,7 @@ use keepfs_format::ids::Ino;
 use keepfs_fs::{Attr, AttrSet, Caller, Fs};
 
 use crate::acl::{ACCESS, Acl, DEFAULT};
-use crate::translate::errno;
-
-/// What the kernel is told: a value or an error number.
-type Answer<T> = Result<T, Errno>;
+use crate::answers::{Answer, told};
 
 /// Changes of modes that follow from lists are the file system's own and not subject to who asked.
 const OURSELVES: Caller = Caller { uid: 0, gid: 0, pid: 0 };
@@ -118,9 +115,4 @@ fn forget(result: keepfs_fs::Result<()>) -> Answer<()> {
 /// Changes a mode because the rules ask for it, whoever called.
 pub(crate) fn set_mode(fs: &Fs, ino: Ino, mode: u16) -> Answer<Attr> {
     fs.set_attr(ino, &AttrSet { mode: Some(mode), ..AttrSet::default() }, None, OURSELVES).map_err(told)
-}
-
-/// For `map_err`: the number of an error.
-fn told(error: keepfs_fs::FsError) -> Errno {
-    errno(&error)
 }

@@ -5,8 +5,10 @@
 //! system, keeps nothing of the tree, and never decides what an operation means.
 
 mod acl;
+mod answers;
 mod bdi;
 mod capabilities;
+mod crowd;
 mod device;
 mod error;
 mod frontend;
@@ -14,7 +16,9 @@ mod inherit;
 mod lanes;
 mod mount;
 mod mount_table;
+mod operations;
 mod options;
+mod power;
 mod spin;
 mod translate;
 mod writers;

@@ -25,7 +25,7 @@ pub(crate) struct MountEntry {
 /// and has no symbolic links in it.
 pub(crate) fn mounted_on(path: &Path) -> io::Result<Option<MountEntry>> {
     let table = fs::read(TABLE)?;
-    Ok(table.split(|byte| *byte == b'\n').filter_map(parse_line).filter(|entry| entry.path == path).last())
+    Ok(table.split(|byte| *byte == b'\n').filter_map(parse_line).rfind(|entry| entry.path == path))
 }
 
 /// One line: id, parent, device, root, path, options, optional fields, a dash, type, source, options.
