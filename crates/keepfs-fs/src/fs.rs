@@ -11,3 +11,11 @@ use crate::core::Core;
 pub struct Fs {
     pub(crate) core: Arc<Core>,
 }
+
+impl Drop for Fs {
+    /// Stops the background where it stands. Nothing is flushed: that is what [`Fs::close`] is for.
+    fn drop(&mut self) {
+        self.core.stop();
+        self.core.space.publisher().stop();
+    }
+}

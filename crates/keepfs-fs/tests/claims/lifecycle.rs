@@ -1,0 +1,102 @@
+//! A tree outlives unmounts, crashes and machines.
+
+use keepfs_format::ids::Ino;
+use keepfs_fs::{Fs, RenameMode};
+
+use crate::support::{Calls, Place, noise};
+
+/// A tree with some of everything.
+fn fill(fs: &Fs) {
+    let docs = fs.directory(Ino::ROOT, "docs");
+    fs.put(docs, "small", b"hello");
+    fs.put(docs, "large", &noise(1, 9 << 20));
+    fs.put(Ino::ROOT, "old name", &noise(2, 100_000));
+    fs.rename((Ino::ROOT, b"old name"), (docs, b"new name"), RenameMode::Replace).unwrap();
+    let small = fs.lookup(docs, b"small").unwrap().ino;
+    fs.link(small, Ino::ROOT, b"second").unwrap();
+    fs.set_xattr(small, b"user.note", b"value", 0).unwrap();
+    for number in 0..200 {
+        fs.put(docs, &format!("n{number}"), format!("content {number}").as_bytes());
+    }
+    for number in 100..200 {
+        fs.unlink(docs, format!("n{number}").as_bytes()).unwrap();
+    }
+}
+
+fn check(fs: &Fs) {
+    assert_eq!(fs.names(Ino::ROOT), ["docs", "second"]);
+    let docs = fs.lookup(Ino::ROOT, b"docs").unwrap();
+    assert_eq!((docs.mode, docs.uid, docs.nlink), (0o755, 1000, 2));
+    assert_eq!(fs.names(docs.ino).len(), 103);
+    assert_eq!(fs.get(docs.ino, "small"), b"hello");
+    assert_eq!(fs.get(docs.ino, "large"), noise(1, 9 << 20));
+    assert_eq!(fs.get(docs.ino, "new name"), noise(2, 100_000));
+    let second = fs.lookup(Ino::ROOT, b"second").unwrap();
+    assert_eq!((second.nlink, second.size), (2, 5));
+    assert_eq!(fs.xattr(second.ino, b"user.note").unwrap(), b"value");
+    for number in 0..100 {
+        assert_eq!(fs.get(docs.ino, &format!("n{number}")), format!("content {number}").as_bytes());
+    }
+}
+
+#[test]
+fn a_tree_outlives_an_unmount() {
+    let (place, fs) = Place::found(1);
+    fill(&fs);
+    check(&fs);
+    fs.close().unwrap();
+    drop(fs);
+    let fs = place.reopen();
+    assert!(!fs.status().recovered.unclean);
+    check(&fs);
+}
+
+#[test]
+fn a_tree_outlives_power_cuts_once_synced() {
+    for seed in 1..=10 {
+        println!("seed {seed}");
+        let (place, fs) = Place::found(seed);
+        fill(&fs);
+        fs.sync_local().unwrap();
+        drop(fs);
+        place.disk.power_cut(seed);
+        let fs = place.reopen();
+        check(&fs);
+    }
+}
+
+#[test]
+fn a_tree_outlives_its_machine() {
+    let (place, fs) = Place::found(3);
+    fill(&fs);
+    fs.sync_store(&mut |_| {}).unwrap();
+    fs.put(Ino::ROOT, "after the checkpoint", b"and it is there");
+    fs.sync_store(&mut |_| {}).unwrap();
+    fs.unlink(Ino::ROOT, b"after the checkpoint").unwrap();
+    fs.sync_store(&mut |_| {}).unwrap();
+    let (other, joined) = place.join_elsewhere(4);
+    check(&joined);
+    joined.put(Ino::ROOT, "from the second machine", b"new");
+    joined.unlink(Ino::ROOT, b"from the second machine").unwrap();
+    check(&joined);
+    joined.close().unwrap();
+    drop(joined);
+    check(&other.reopen());
+}
+
+#[test]
+fn a_lost_database_is_rebuilt_from_store_and_journal() {
+    let (place, fs) = Place::found(5);
+    fill(&fs);
+    fs.sync_store(&mut |_| {}).unwrap();
+    fs.put(Ino::ROOT, "only in the journal", b"bytes");
+    fs.sync_local().unwrap();
+    drop(fs);
+    place.disk.power_cut(5);
+    use keepfs_fs::disk::LocalDisk;
+    place.disk.remove(&place.state_dir.join("tree.db")).unwrap();
+    let fs = place.reopen();
+    assert_eq!(fs.get(Ino::ROOT, "only in the journal"), b"bytes");
+    fs.unlink(Ino::ROOT, b"only in the journal").unwrap();
+    check(&fs);
+}
