@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::source::Source;
+use crate::source::{Module, Source};
 
 /// Deeper nesting of folders than this is a mistake, or a loop of links.
 const DEPTH_MAX: usize = 16;
@@ -89,7 +89,8 @@ impl Repository {
                 let relative = self.relative(path);
                 let Ok(text) = fs::read_to_string(path) else { continue };
                 let inside = relative.trim_start_matches("crates/").trim_start_matches(crate_name.as_str());
-                let is_test = inside.starts_with("/tests/") || inside.starts_with("/benches/");
+                let is_test =
+                    ["/tests/", "/benches/", "/examples/"].iter().any(|folder| inside.starts_with(folder));
                 let source = Source::new(text);
                 files.push(RustFile { path: relative, crate_name: crate_name.clone(), source, is_test });
             }
@@ -108,9 +109,9 @@ impl Repository {
 fn mark_test_modules(files: &mut [RustFile]) {
     let mut pending: Vec<String> = Vec::new();
     for file in files.iter() {
-        for module in file.source.modules() {
+        for module in &file.source.modules() {
             if module.is_test || file.is_test {
-                pending.extend(module_paths(&file.path, &module.name));
+                pending.extend(module_paths(&file.path, module));
             }
         }
     }
@@ -120,27 +121,31 @@ fn mark_test_modules(files: &mut [RustFile]) {
             continue;
         }
         file.is_test = true;
-        for module in file.source.modules() {
-            pending.extend(module_paths(&path, &module.name));
+        for module in &file.source.modules() {
+            pending.extend(module_paths(&path, module));
         }
     }
 }
 
-/// The two places where the module `name`, declared in the file at `path`, may lie.
-pub(crate) fn module_paths(path: &str, name: &str) -> [String; 2] {
+/// The places where `module`, declared in the file at `path`, may lie.
+fn module_paths(path: &str, module: &Module) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    if let Some(beside) = &module.path {
+        return vec![format!("{folder}/{beside}")];
+    }
     let stem = file.trim_end_matches(".rs");
     // Roots of a crate and `mod.rs` hold their children beside themselves; others in a folder of their name.
-    let is_root =
-        matches!(stem, "lib" | "main" | "mod") || folder.ends_with("/tests") || folder.ends_with("/bin");
+    let is_root = matches!(stem, "lib" | "main" | "mod")
+        || ["/tests", "/examples", "/bin"].iter().any(|roots| folder.ends_with(roots));
     let folder = if is_root { folder.to_owned() } else { format!("{folder}/{stem}") };
-    [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]
+    let name = &module.name;
+    vec![format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]
 }
 
 impl RustFile {
     /// The paths where the modules that this file declares may lie.
     pub fn module_paths(&self) -> Vec<String> {
-        self.source.modules().iter().flat_map(|module| module_paths(&self.path, &module.name)).collect()
+        self.source.modules().iter().flat_map(|module| module_paths(&self.path, module)).collect()
     }
 
     /// Cargo finds this file by itself: it is the root of a library, a binary, a test or a bench.

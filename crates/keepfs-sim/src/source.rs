@@ -25,6 +25,8 @@ pub struct Function {
 /// A module that lies in a file of its own.
 pub(crate) struct Module {
     pub(crate) name: String,
+    /// Where a `#[path]` attribute says it lies, beside the file that declares it.
+    pub(crate) path: Option<String>,
     pub(crate) is_test: bool,
 }
 
@@ -80,10 +82,14 @@ impl Source {
     pub(crate) fn modules(&self) -> Vec<Module> {
         let mut modules = Vec::new();
         let mut is_test = false;
-        for line in self.code.lines() {
+        let mut path = None;
+        for (line, text) in self.code.lines().zip(self.text.lines()) {
             let trimmed = line.trim();
             if trimmed.starts_with("#[") {
                 is_test |= trimmed.starts_with("#[cfg(test)]");
+            }
+            if trimmed.starts_with("#[path") {
+                path = text.split('"').nth(1).map(str::to_owned);
             }
             let item = without_attributes(trimmed);
             let item = item.split_once("mod ").filter(|(before, _)| {
@@ -92,10 +98,11 @@ impl Source {
             if let Some((_, rest)) = item
                 && let Some(name) = rest.strip_suffix(';')
             {
-                modules.push(Module { name: name.trim().to_owned(), is_test });
+                modules.push(Module { name: name.trim().to_owned(), path: path.take(), is_test });
             }
             if !trimmed.is_empty() && !trimmed.starts_with("#[") {
                 is_test = false;
+                path = None;
             }
         }
         modules
