@@ -105,8 +105,15 @@ fn has_call(line: &str, call: &str) -> bool {
 fn check_proofs(file: &RustFile, breaches: &mut Breaches) {
     let code = file.source.production_code();
     for (at, _) in code.match_indices(".expect(") {
-        let after = &file.source.text()[at + ".expect(".len()..];
-        let message = after.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+        let after = file.source.text()[at + ".expect(".len()..].trim_start();
+        let name: String = after.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        // A proof that several places share has a name in the same file.
+        let constant = format!("const {name}: &str = ");
+        let proof = match file.source.text().split_once(&constant) {
+            Some((_, value)) if !name.is_empty() => value,
+            _ => after,
+        };
+        let message = proof.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
         if message.is_none_or(|(message, _)| message.split_whitespace().count() < PROOF_WORDS_MIN) {
             let line = code[..at].lines().count();
             breach(breaches, "proof", &file.path, format!("line {line}: expect without a proof"));
