@@ -1,10 +1,8 @@
 //! A vault's header and roster, frozen: what was written by format 1 opens for ever, and each named flaw is
 //! refused for its own reason. `valid.txt` is the vault, `invalid.txt` are edits of it.
 //!
-//! `cargo test -p keepfs-format --test identity_vectors -- --ignored` writes a new `valid.txt`; that is a change
+//! `cargo test -p keepfs-format --test format write_the_frozen_vault -- --ignored` writes a new `valid.txt`; that is a change
 //! of the format, and the offsets in `invalid.txt` must follow.
-
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -89,13 +87,13 @@ fn read(vault: &Vault, secret: UnlockSecret<'_>) -> Result<Contents, FormatError
     }
     let payload = header.open(secret)?.payload;
     let keys = RosterKeys::derive(&payload.roster_key, payload.vault);
-    let last = vault.entries.len() as u64 - 1;
-    if keys.open(last, &vault.object)? != vault.entries[last as usize] {
-        return Err(FormatError::Invalid { what: "object" });
-    }
     let mut roster = Roster::open(&vault.entries[0], payload.vault)?;
     for entry in &vault.entries[1..] {
         roster.accept(entry)?;
+    }
+    let last = vault.entries.len() as u64 - 1;
+    if keys.open(last, &vault.object)? != vault.entries[last as usize] {
+        return Err(FormatError::Invalid { what: "object" });
     }
     let main = roster.namespace("main").unwrap();
     let secrets = roster.secrets(main, payload.user, &payload.reader)?.remove(0);
