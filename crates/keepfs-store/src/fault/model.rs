@@ -45,7 +45,7 @@ impl Moment {
     pub const ALL: [Moment; 3] = [Moment::Before, Moment::Torn, Moment::After];
 }
 
-/// Which call a scripted fault strikes. All count from zero and from the making of the [`Faults`].
+/// Which call a scripted fault strikes. All count from zero and from the making of the [`crate::Faults`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Strike {
     /// The call of this number, of whatever method.
