@@ -148,6 +148,7 @@ fn open_device() -> io::Result<OwnedFd> {
 fn mount_directly(path: &Path, options: &MountOptions, device: &OwnedFd) -> Result<(), Errno> {
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, options.read_only);
+    flags.set(MountFlags::NOEXEC, options.no_exec);
     let mut data = format!(
         "fd={},rootmode=40000,user_id={},group_id={},default_permissions,subtype={}",
         device.as_raw_fd(),
@@ -171,6 +172,9 @@ fn helper_options(options: &MountOptions) -> String {
     );
     if options.read_only {
         text.push_str(",ro");
+    }
+    if options.no_exec {
+        text.push_str(",noexec");
     }
     if options.allow_other {
         text.push_str(",allow_other");

@@ -7,6 +7,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// The kernel refuses every change.
     pub read_only: bool,
+    /// The kernel refuses to execute what lies there.
+    pub no_exec: bool,
     /// Threads that answer the kernel; 0 chooses by the number of processors. At most [`THREADS_MAX`] are used.
     pub threads: usize,
     /// Threads that wait for a remote store on behalf of readers. At most [`WAITERS_MAX`] are used.
@@ -32,6 +34,7 @@ impl Default for MountOptions {
         Self {
             allow_other: false,
             read_only: false,
+            no_exec: false,
             threads: 0,
             waiters: 16,
             spin: true,

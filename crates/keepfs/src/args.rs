@@ -10,9 +10,6 @@ use clap_complete::Shell;
 use crate::config::{Compression, Durability};
 use crate::size::Size;
 
-/// Name of the hidden command that the mounting parent starts.
-pub(crate) const DAEMON_COMMAND: &str = "daemon-of-mount";
-
 /// Your files, on storage you do not have to trust.
 #[derive(Parser, Debug)]
 #[command(name = "keepfs", version, about, max_term_width = 100, arg_required_else_help = true)]
@@ -67,9 +64,6 @@ pub(crate) enum Command {
     },
     /// Show what somebody who holds only the store can see; needs no password
     Inspect(Inspect),
-    /// Serves a mount; started by `mount`, which talks to it over its standard input and output
-    #[command(name = DAEMON_COMMAND, hide = true)]
-    Daemon,
 }
 
 /// Output for programs.
@@ -308,7 +302,7 @@ mod tests {
                     assert!(document.contains(&format!("`{variable}`")), "docs/cli.md lacks {variable}");
                 }
             }
-            for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            for inner in command.get_subcommands() {
                 assert!(document.contains(inner.get_name()), "docs/cli.md lacks {}", inner.get_name());
                 visit(inner, document);
             }

@@ -44,6 +44,11 @@ fn run(words: &[OsString]) -> Exit {
     if called_as == "mount.keepfs" {
         return conclude(mount_helper::run(&words[1..]), false);
     }
+    if let [_, word] = words
+        && word == daemon::WORD
+    {
+        return daemon::background();
+    }
     match args::Arguments::try_parse_from(words) {
         Ok(arguments) => {
             let json = arguments.command.wants_json();

@@ -26,7 +26,7 @@ use crate::home::{Home, VaultPlaces, check_vault_name};
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let global = arguments.global;
-    if !matches!(arguments.command, Command::Daemon | Command::Mount(_)) {
+    if !matches!(arguments.command, Command::Mount(_)) {
         crate::host::restore_terminal_on_interrupt();
     }
     match arguments.command {
@@ -42,7 +42,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Paths(output) => paths::paths(&global, output.json),
         Command::Completions { shell } => completions(shell),
         Command::Inspect(wish) => inspect::inspect(&wish),
-        Command::Daemon => crate::daemon::background(),
     }
 }
 

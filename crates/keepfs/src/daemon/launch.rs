@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Launch, Ready};
-use crate::args::DAEMON_COMMAND;
+use super::{Launch, Ready, WORD};
 use crate::failure::{Doing, Failure, Result};
 use crate::password::Password;
 
@@ -28,7 +27,7 @@ enum Word {
 pub(crate) fn start(launch: &Launch, password: &Password) -> Result<Ready> {
     let program = std::env::current_exe().doing("find this program again")?;
     let mut child = Command::new(program)
-        .arg(DAEMON_COMMAND)
+        .arg(WORD)
         // A daemon lives long; whoever looks at its environment shall not find the password there.
         .env_remove("KEEPFS_PASSWORD")
         .stdin(Stdio::piped())

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::MountOptions;
 use crate::control::Recovered;
+use crate::exit::Exit;
 use crate::failure::{Doing, Failure, Result};
 use crate::home::VaultPlaces;
 
@@ -48,27 +49,36 @@ pub(crate) struct Ready {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The hidden command: becomes a daemon and serves what the pipe on standard input says.
-pub(crate) fn background() -> Result<()> {
+/// The only argument of the process that becomes a daemon. No command of the command line: nobody types it.
+pub(crate) const WORD: &str = "daemon-of-mount";
+
+/// Becomes a daemon and serves what the pipe on standard input says. Failures go to whoever waits at the other
+/// end of standard output, and to the log; that one tells them to the user.
+pub(crate) fn background() -> Exit {
+    let mut was_ready = false;
+    match become_daemon(&mut was_ready) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            tracing::error!("the daemon ends: {}", failure.what);
+            if !was_ready {
+                launch::say(std::io::stdout(), Err(failure.clone()));
+            }
+            failure.exit
+        }
+    }
+}
+
+fn become_daemon(was_ready: &mut bool) -> Result<()> {
     let (launch, password) = launch::receive(std::io::stdin().lock())?;
     // Its own session: no terminal can hang it up. No directory is kept busy, no file is readable by others.
     rustix::process::setsid().doing("leave the terminal")?;
     rustix::process::chdir("/").doing("leave the directory")?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let mut was_ready = false;
-    let served = log::log_to_file(&launch.places.log).and_then(|()| {
-        run(&launch, password, |ready| {
-            was_ready = launch::say(std::io::stdout(), Ok(ready)) && let_go_of_standard_streams().is_ok();
-            was_ready
-        })
-    });
-    if let Err(failure) = &served {
-        tracing::error!("the daemon ends: {}", failure.what);
-        if !was_ready {
-            launch::say(std::io::stdout(), Err(failure.clone()));
-        }
-    }
-    served
+    log::log_to_file(&launch.places.log)?;
+    run(&launch, password, |ready| {
+        *was_ready = launch::say(std::io::stdout(), Ok(ready)) && let_go_of_standard_streams().is_ok();
+        *was_ready
+    })
 }
 
 /// Whoever waits for our output to end shall not wait for the mount to end.

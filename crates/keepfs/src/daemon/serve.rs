@@ -45,18 +45,27 @@ pub(super) struct Farewell {
     pub(super) told: Sender<()>,
 }
 
+/// How it ended.
+struct End {
+    asker: Asker,
+    outcome: Result<Box<Status>>,
+}
+
 /// Serves one mount from beginning to end. `ready` hears once that it answers; false means that whoever wanted
 /// the mount is gone.
 pub(crate) fn run(launch: &Launch, password: Password, ready: impl FnOnce(Ready) -> bool) -> Result<()> {
     let vault = Arc::new(OpenVault::open(launch, password)?);
     leftover::forget(&launch.places);
-    match vault.mount(launch) {
+    let end = match vault.mount(launch) {
         Ok(mounted) => serve(launch, &vault, mounted, ready),
         Err(failure) => {
             vault.close()?;
             Err(failure)
         }
-    }
+    };
+    // Here the database is closed and the lock given back: everybody else holds the vault weakly.
+    drop(vault);
+    say_farewell(end?)
 }
 
 fn serve(
@@ -64,31 +73,26 @@ fn serve(
     vault: &Arc<OpenVault>,
     mounted: Mounted,
     ready: impl FnOnce(Ready) -> bool,
-) -> Result<()> {
+) -> Result<End> {
     let mounted = Arc::new(mounted);
     let reporter = Arc::new(Reporter::new(launch.clone(), Arc::clone(vault)));
     let notify = Notify::from_environment();
     let (events, inbox) = channel();
-    let started = watch_signals(events.clone())
-        .and_then(|()| watch_session(Arc::clone(&mounted), events.clone()))
-        .and_then(|()| {
-            let service = ControlService::new(Arc::clone(vault), Arc::clone(&reporter), events);
-            control::serve(&launch.places.socket, Arc::new(service)).doing("open the control socket")
-        });
-    let asker = match started {
-        Ok(()) => {
-            tracing::info!("serving vault '{}'", launch.vault);
-            notify.ready(&format!("serving {}", launch.mount_point.display()));
-            match ready(reporter.ready()) {
-                true => attend(&mounted, &inbox),
-                false => take_away(&mounted, &inbox),
-            }
-        }
-        Err(failure) => {
-            take_away(&mounted, &inbox);
-            vault.close()?;
-            return Err(failure);
-        }
+    let service = ControlService::new(Arc::downgrade(vault), Arc::downgrade(&reporter), events.clone());
+    let started =
+        watch_signals(events.clone()).and_then(|()| watch_session(Arc::clone(&mounted), events)).and_then(
+            |()| control::serve(&launch.places.socket, Arc::new(service)).doing("open the control socket"),
+        );
+    if let Err(failure) = started {
+        take_away(&mounted, &inbox);
+        vault.close()?;
+        return Err(failure);
+    }
+    tracing::info!("serving vault '{}'", launch.vault);
+    notify.ready(&format!("serving {}", launch.mount_point.display()));
+    let asker = match ready(reporter.ready()) {
+        true => attend(&mounted, &inbox),
+        false => take_away(&mounted, &inbox),
     };
     notify.stopping("flushing");
     let closed = vault.close();
@@ -101,7 +105,7 @@ fn serve(
         }
         Err(failure) => tracing::error!("closing: {}", failure.what),
     }
-    say_farewell(asker, closed, &reporter)
+    Ok(End { asker, outcome: closed.map(|()| Box::new(reporter.status())) })
 }
 
 /// Who wanted the end, if it was somebody who waits for an answer.
@@ -165,15 +169,16 @@ fn wait_for_kernel(inbox: &Receiver<Event>, limit: Option<Duration>) {
     }
 }
 
-fn say_farewell(asker: Asker, closed: Result<()>, reporter: &Reporter) -> Result<()> {
-    let Some(asker) = asker else { return closed };
-    let (told, heard) = channel();
-    let word = closed.clone().map(|()| Farewell { status: Box::new(reporter.status()), told });
-    if asker.send(word).is_ok() {
-        // Nothing is ever sent: the wait ends when the other side drops its end after it has told its peer.
-        let _ = heard.recv_timeout(LAST_WORD_LIMIT);
+fn say_farewell(end: End) -> Result<()> {
+    let outcome = end.outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+    if let Some(asker) = end.asker {
+        let (told, heard) = channel();
+        if asker.send(end.outcome.map(|status| Farewell { status, told })).is_ok() {
+            // Nothing is ever sent: the wait ends when the other side drops its end after it has told its peer.
+            let _ = heard.recv_timeout(LAST_WORD_LIMIT);
+        }
     }
-    closed
+    outcome
 }
 
 fn watch_signals(events: Sender<Event>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What the daemon does when asked over the control socket.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
 
 use super::report::Reporter;
 use super::serve::Event;
@@ -10,21 +10,34 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::wiring::OpenVault;
 
-/// Stands behind the control socket.
+fn ending() -> Failure {
+    Failure::failed("the daemon is ending already").advise("wait until it has")
+}
+
+/// Stands behind the control socket. Its threads outlive the file system, which ends when its owner lets go of
+/// it: hence the weak references.
 pub(super) struct ControlService {
-    vault: Arc<OpenVault>,
-    reporter: Arc<Reporter>,
+    vault: Weak<OpenVault>,
+    reporter: Weak<Reporter>,
     events: Sender<Event>,
 }
 
 impl ControlService {
     /// Sends what concerns the end of the mount to `events`.
-    pub(super) fn new(vault: Arc<OpenVault>, reporter: Arc<Reporter>, events: Sender<Event>) -> Self {
+    pub(super) fn new(vault: Weak<OpenVault>, reporter: Weak<Reporter>, events: Sender<Event>) -> Self {
         Self { vault, reporter, events }
     }
 
+    fn vault(&self) -> Result<Arc<OpenVault>> {
+        self.vault.upgrade().ok_or_else(ending)
+    }
+
+    fn reporter(&self) -> Result<Arc<Reporter>> {
+        self.reporter.upgrade().ok_or_else(ending)
+    }
+
     fn sync(&self, progress: &mut dyn FnMut(&Pending) -> bool) -> Result<()> {
-        self.vault.sync_store(&mut |pending| {
+        self.vault()?.sync_store(&mut |pending| {
             progress(pending);
         })
     }
@@ -35,11 +48,10 @@ impl ControlService {
             self.sync(progress)?;
         }
         // Whoever gave up waiting does not want the mount to vanish later.
-        if !progress(&self.reporter.pending()) {
+        if !progress(&self.reporter()?.pending()) {
             return Err(interrupted());
         }
         let (asker, outcome) = channel();
-        let ending = || Failure::failed("the daemon is ending already");
         self.events.send(Event::Unmount(asker)).map_err(|_| ending())?;
         let farewell = outcome.recv().map_err(|_| ending())??;
         Ok(Answer { status: farewell.status, told: Some(farewell.told) })
@@ -52,8 +64,8 @@ impl Service for ControlService {
             Request::Status => {}
             Request::Sync => self.sync(progress)?,
             Request::Unmount { wait } => return self.unmount(*wait, progress),
-            Request::ClearCache => self.vault.cache.iter().for_each(|cache| cache.clear()),
+            Request::ClearCache => self.vault()?.cache.iter().for_each(|cache| cache.clear()),
         }
-        Ok(Answer { status: Box::new(self.reporter.status()), told: None })
+        Ok(Answer { status: Box::new(self.reporter()?.status()), told: None })
     }
 }

@@ -90,18 +90,19 @@ pub(crate) enum Condition {
     Mounted,
 }
 
-/// Looks at a path without waiting for a dead mount.
+/// Looks at a path. A mount whose daemon died may still show the attributes that the kernel remembers; free
+/// space is what it always has to ask for.
 pub(crate) fn condition(path: &Path) -> Result<Condition> {
-    let ours = MountTable::read()?.is_ours(path);
+    if MountTable::read()?.is_ours(path) {
+        return Ok(match rustix::fs::statvfs(path) {
+            Err(Errno::NOTCONN | Errno::CONNABORTED) => Condition::Stale,
+            // Whatever else it says, somebody says it: another user's mount, for example, refuses us.
+            _ => Condition::Mounted,
+        });
+    }
     match fs::metadata(path) {
-        Ok(_) if ours => Ok(Condition::Mounted),
         Ok(metadata) if metadata.is_dir() => Ok(Condition::Directory),
         Ok(_) => Ok(Condition::NotDirectory),
-        Err(error) if ours && error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
-            Ok(Condition::Stale)
-        }
-        // A mount of another user refuses us, but it is there and answers.
-        Err(error) if ours && error.kind() == std::io::ErrorKind::PermissionDenied => Ok(Condition::Mounted),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Condition::Missing),
         Err(error) => {
             Err(Failure::failed(format!("cannot look at the mount point: {error}")).at(path.display()))

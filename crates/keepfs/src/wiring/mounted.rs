@@ -71,6 +71,7 @@ impl OpenVault {
         let options = keepfs_fuse::MountOptions {
             allow_other: launch.options.allow_other,
             read_only: launch.options.read_only,
+            no_exec: launch.options.no_exec,
             fs_name: launch.vault.clone(),
             ..keepfs_fuse::MountOptions::default()
         };

@@ -38,11 +38,13 @@ pub(crate) fn recovered(report: &RecoveryReport) -> Option<Recovered> {
 
 /// The same in words.
 pub(crate) fn recovered_sentence(recovered: &Recovered) -> String {
-    let mut text = format!(
-        "recovered {} operations and {} of files after a crash; nothing that was synced is lost",
-        recovered.operations,
-        Size(recovered.bytes)
-    );
+    let mut text = match (recovered.operations, recovered.bytes) {
+        (0, 0) => "the last session did not end in order; nothing had to be recovered".to_owned(),
+        (operations, bytes) => format!(
+            "recovered {operations} operations and {} of files after a crash; nothing that was synced is lost",
+            Size(bytes)
+        ),
+    };
     if recovered.packs > 0 {
         text += &format!("; {} packs that were being written are whole again", recovered.packs);
     }

@@ -61,7 +61,7 @@ fn refusals_are_those_of_the_command() {
 #[test]
 fn mount_all_finds_us_through_fstab() {
     let world = World::with_vault();
-    if !Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n") {
+    if !crate::world::is_root() {
         // Only root may call mount(8) with a table of its own and find helpers where we put one.
         return;
     }

@@ -154,13 +154,14 @@ impl Drop for World {
             if !self.is_mounted() {
                 break;
             }
-            let detach: &[&str] = if rustix_is_root() { &["umount", "-l"] } else { &["fusermount3", "-uz"] };
+            let detach: &[&str] = if is_root() { &["umount", "-l"] } else { &["fusermount3", "-uz"] };
             let _ = Command::new(detach[0]).args(&detach[1..]).arg(&self.mount).status();
         }
     }
 }
 
-fn rustix_is_root() -> bool {
+/// Whether these tests run as root.
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
@@ -228,20 +229,25 @@ pub(crate) fn contents(root: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u
     found
 }
 
-/// Files of several sizes in two directories; repeatable from the seed.
-pub(crate) fn fill(root: &Path, seed: u64) {
+/// Bytes that do not compress; repeatable from the seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
-    let mut random = move || {
+    let mut random = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state
+        (state >> 24) as u8
     };
+    (0..len).map(|_| random()).collect()
+}
+
+/// Files of several sizes in two directories; repeatable from the seed.
+pub(crate) fn fill(root: &Path, seed: u64) {
     for directory in ["a", "a/deeper"] {
         fs::create_dir_all(root.join(directory)).unwrap();
         for len in [0, 1, 4096, 70_000, 3_000_000] {
-            let content: Vec<u8> = (0..len).map(|_| random() as u8).collect();
-            fs::write(root.join(directory).join(format!("file of {len}")), content).unwrap();
+            let seed = seed + (directory.len() + len) as u64;
+            fs::write(root.join(directory).join(format!("file of {len}")), noise(len, seed)).unwrap();
         }
     }
 }
