@@ -11,7 +11,7 @@ use crate::ids::{ChunkId, Locator, PackId};
 use crate::keys::{NamespaceKeys, Role};
 use crate::op::PackedChunk;
 use crate::sealed::padded_len;
-use crate::trailer::{self, TAIL_LEN_MIN};
+use crate::trailer::{LENGTH_LEN, TAIL_LEN_MIN, Trailer};
 
 /// Longest pack object, padding included.
 pub const PACK_LEN_MAX: u64 = 48 << 20;
@@ -59,7 +59,7 @@ pub fn fits(body_len: u64, chunk_count: usize) -> bool {
 fn trailer_len_max(chunk_count: usize) -> u64 {
     let table_len = 64 + (8 + chunk_count * CHUNK_ENTRY_LEN_MAX) as u64;
     // The table is padded by itself, and has a tag for each 64 KiB.
-    padded_len(table_len + 16 * (table_len / 65_536 + 3)) + trailer::LENGTH_LEN as u64
+    padded_len(table_len + 16 * (table_len / 65_536 + 3)) + LENGTH_LEN as u64
 }
 
 /// Appends one chunk of a table: as tables and `PackAdd` operations have it.
@@ -112,7 +112,11 @@ pub fn seal_trailer(
         check_lengths(entry.plain_len, entry.sealed_len)?;
         write_chunk(&mut writer, entry);
     }
-    trailer::seal(keys, Role::PackTable, &keys.pack_name(pack), table.body_len(), writer.as_slice(), env)
+    trailer_of(keys, pack).seal(table.body_len(), writer.as_slice(), env)
+}
+
+fn trailer_of(keys: &NamespaceKeys, pack: PackId) -> Trailer<'_> {
+    Trailer { keys, role: Role::PackTable, name: keys.pack_name(pack) }
 }
 
 /// How many bytes of a pack's end [`open_trailer`] needs. `tail` is any end of it of at least
@@ -127,7 +131,7 @@ pub fn trailer_len(
     tail: &[u8],
 ) -> Result<usize, FormatError> {
     debug_assert!(tail.len() >= TAIL_LEN_MIN || (tail.len() as u64) == object_len);
-    trailer::len(keys, Role::PackTable, &keys.pack_name(pack), object_len, tail)
+    trailer_of(keys, pack).len(object_len, tail)
 }
 
 /// Opens a pack's table from its end, at least [`trailer_len`] bytes of it.
@@ -144,9 +148,8 @@ pub fn open_trailer(
     if object_len > PACK_LEN_MAX {
         return Err(FormatError::TooLong { what: "pack", actual: object_len, limit: PACK_LEN_MAX });
     }
-    let name = keys.pack_name(pack);
-    let trailer_len = trailer::len(keys, Role::PackTable, &name, object_len, tail)?;
-    let plain = trailer::open(keys, Role::PackTable, &name, object_len, tail, TABLE_LEN_MAX)?;
+    let trailer = trailer_of(keys, pack);
+    let plain = trailer.open(object_len, tail, TABLE_LEN_MAX)?;
     let mut reader = Reader::new(&plain, WHAT);
     let count = reader.count("chunks of a pack", PACK_CHUNKS_MAX, CHUNK_ENTRY_LEN_MIN)?;
     if count == 0 {
@@ -158,7 +161,7 @@ pub fn open_trailer(
     }
     reader.finish()?;
     let table = PackTable { entries };
-    trailer::check_body(Role::PackTable, table.body_len(), trailer_len, object_len)?;
+    trailer.check_body(table.body_len(), object_len, tail)?;
     Ok(table)
 }
 

@@ -16,7 +16,7 @@ use crate::op_rules::check_pack;
 use crate::pack::{PACK_CHUNKS_MAX, PACK_LEN_MAX};
 use crate::sealed::{BLOCK_LEN, BlockNonce, TAG_LEN, gcm_key, open_block, seal_block};
 use crate::signed::check_machine;
-use crate::trailer;
+use crate::trailer::Trailer;
 
 /// Most entries of one run; a larger index is several runs.
 pub const RUN_ENTRIES_MAX: usize = 1 << 20;
@@ -43,10 +43,8 @@ pub struct RunId {
     pub number: u64,
 }
 
-impl NamespaceKeys {
-    fn name_of(&self, run: RunId) -> String {
-        self.run_name(run.machine, run.number)
-    }
+fn trailer_of(keys: &NamespaceKeys, run: RunId) -> Trailer<'_> {
+    Trailer { keys, role: Role::IndexRun, name: keys.run_name(run.machine, run.number) }
 }
 
 /// Writes one run from entries in ascending order of ids.
@@ -132,9 +130,8 @@ impl<'a> RunWriter<'a> {
         fence.varint(self.entry_count);
         fence.varint(self.firsts.len() as u64);
         self.firsts.iter().for_each(|first| fence.raw(&first.0));
-        let name = self.keys.name_of(self.run);
-        let body_len = self.blocks.len() as u64;
-        let end = trailer::seal(self.keys, Role::IndexRun, &name, body_len, fence.as_slice(), env)?;
+        let trailer = trailer_of(self.keys, self.run);
+        let end = trailer.seal(self.blocks.len() as u64, fence.as_slice(), env)?;
         self.blocks.extend_from_slice(&end);
         Ok(self.blocks)
     }
@@ -162,7 +159,7 @@ fn block_key(keys: &NamespaceKeys, epoch_index: usize, run: RunId, salt: &[u8; S
     let key = blake3::Hasher::new_keyed(keys.epochs()[epoch_index].role(Role::IndexRun).expose())
         .update(b"run blocks")
         .update(salt)
-        .update(keys.name_of(run).as_bytes())
+        .update(keys.run_name(run.machine, run.number).as_bytes())
         .finalize();
     gcm_key(key.as_bytes())
 }
@@ -187,7 +184,7 @@ pub struct Run {
 
 impl Run {
     /// How many bytes of a run's end [`open`](Self::open) needs; `tail` is any end of it of at least
-    /// [`trailer::TAIL_LEN_MIN`] bytes.
+    /// [`TAIL_LEN_MIN`](crate::trailer::TAIL_LEN_MIN) bytes.
     ///
     /// # Errors
     /// [`FormatError::NotAuthentic`] when this cannot be the end of that run.
@@ -197,7 +194,7 @@ impl Run {
         object_len: u64,
         tail: &[u8],
     ) -> Result<usize, FormatError> {
-        trailer::len(keys, Role::IndexRun, &keys.name_of(run), object_len, tail)
+        trailer_of(keys, run).len(object_len, tail)
     }
 
     /// Opens the fence from a run's end.
@@ -208,9 +205,8 @@ impl Run {
         if object_len > RUN_LEN_MAX {
             return Err(FormatError::TooLong { what: WHAT, actual: object_len, limit: RUN_LEN_MAX });
         }
-        let name = keys.name_of(run);
-        let trailer_len = trailer::len(keys, Role::IndexRun, &name, object_len, tail)?;
-        let plain = trailer::open(keys, Role::IndexRun, &name, object_len, tail, FENCE_LEN_MAX)?;
+        let trailer = trailer_of(keys, run);
+        let plain = trailer.open(object_len, tail, FENCE_LEN_MAX)?;
         let mut reader = Reader::new(&plain, WHAT);
         let salt = reader.array()?;
         let entry_count = reader.varint_max("entries of an index run", RUN_ENTRIES_MAX as u64)?;
@@ -223,7 +219,7 @@ impl Run {
         if count == 0 || entry_count < count as u64 || !firsts.is_sorted_by(|a, b| a < b) {
             return Err(FormatError::Invalid { what: "fence of an index run" });
         }
-        trailer::check_body(Role::IndexRun, (count * RUN_BLOCK_LEN) as u64, trailer_len, object_len)?;
+        trailer.check_body((count * RUN_BLOCK_LEN) as u64, object_len, tail)?;
         let candidates = (0..keys.epochs().len()).map(|epoch| block_key(keys, epoch, run, &salt)).collect();
         Ok(Self { firsts, entry_count, candidates })
     }

@@ -6,6 +6,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroize;
 
 use crate::codec::{Reader, Writer};
 use crate::compress::{Compression, Compressor, Decompressor, STORED, ZSTD};
@@ -156,6 +157,8 @@ pub fn seal(key: &Secret<32>, info: &[u8], env: &dyn Env, plain: &[u8]) -> Resul
     for (index, (plain, out)) in inner.chunks(BLOCK_LEN).zip(outs).enumerate() {
         seal_block(&object_key, BlockNonce::block(index, count), plain, out);
     }
+    // What is sealed may be keys.
+    inner.zeroize();
     Ok(sealed)
 }
 

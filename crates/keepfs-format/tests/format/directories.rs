@@ -9,10 +9,8 @@ use keepfs_format::ids::{Ino, MachineTag};
 use keepfs_format::op::{Inode, Kind};
 
 use crate::support::{
-    Chunks, Dice, all_entries, directory_ino, entry, file, file_entry, inode, keys, number, time,
+    Chunks, DIRECTORY, Dice, all_entries, directory_ino, entry, file, file_entry, inode, keys, number, time,
 };
-
-const DIRECTORY: Ino = Ino(1 << 62 | 4711);
 
 fn write(entries: &[DirectoryEntry], chunks: &mut Chunks) -> ObjectRef {
     let keys = keys();

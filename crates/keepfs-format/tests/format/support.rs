@@ -71,6 +71,8 @@ pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
 pub(crate) const VAULT: VaultId = VaultId([9; 32]);
 pub(crate) const NAMESPACE: NamespaceId = NamespaceId(1);
 pub(crate) const MACHINE: MachineTag = MachineTag(5);
+/// The directory whose leaves the tests read.
+pub(crate) const DIRECTORY: Ino = Ino(1 << 62 | 4711);
 
 pub(crate) fn secrets(vault: VaultId, namespace: NamespaceId, epoch: u32) -> NamespaceSecrets {
     NamespaceSecrets {
