@@ -25,7 +25,7 @@ pub const SLOTS_MAX: usize = 16;
 pub const HEADER_LEN_MAX: usize = 32 << 10;
 
 const CHECKSUM_LEN: usize = 32;
-const CHECKSUM_CONTEXT: &str = "keepfs 1 header checksum";
+const CHECKSUM_CONTEXT: &str = "keepfs/1 header checksum";
 const WHAT: &str = "header";
 const _: () = assert!(SLOTS_MAX * (SLOT_LEN_MAX + 2) + 128 <= HEADER_LEN_MAX);
 

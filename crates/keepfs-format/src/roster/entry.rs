@@ -16,8 +16,8 @@ use crate::roster::change::Change;
 /// Longest entry in bytes: one that wraps a key for as many users as there may be.
 pub const ENTRY_LEN_MAX: usize = 512 << 10;
 
-const SIGNED: Domain = Domain { context: "keepfs 1 roster entry signature", what: "roster entry" };
-const HASH_CONTEXT: &str = "keepfs 1 roster entry hash";
+const SIGNED: Domain = Domain { context: "keepfs/1 roster entry", what: "roster entry" };
+const HASH_CONTEXT: &str = "keepfs/1 hash of a roster entry";
 const EPOCH_START: Time = Time { secs: 0, nanos: 0 };
 
 /// Hash of an entry with its signature: what the next entry names, and of the first entry the vault's id.

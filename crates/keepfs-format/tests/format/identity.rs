@@ -129,7 +129,7 @@ fn alter(vault: &mut Vault, line: &str) {
 /// A header whose bytes were changed by a forger has a fitting checksum.
 fn mend_checksum(header: &mut [u8]) {
     let at = header.len() - 32;
-    let checksum = blake3::derive_key("keepfs 1 header checksum", &header[..at]);
+    let checksum = blake3::derive_key("keepfs/1 header checksum", &header[..at]);
     header[at..].copy_from_slice(&checksum);
 }
 
