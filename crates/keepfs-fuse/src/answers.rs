@@ -24,9 +24,14 @@ thread_local! {
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// For `map_err`: the number of an error.
+/// For `map_err`: the number of an error. The number for everything that went wrong inside says nothing of it,
+/// so the log does.
 pub(crate) fn told(error: FsError) -> Errno {
-    errno(&error)
+    let number = errno(&error);
+    if number == Errno::EIO {
+        tracing::warn!(%error, "a request failed");
+    }
+    number
 }
 
 /// Done, or not.
