@@ -140,6 +140,15 @@ pub enum FsError {
     /// Others took every position that this machine tried. Try again.
     #[error("other machines change the roster without pause; try again")]
     Contended,
+    /// Another machine wrote without having seen what this one wrote, or the reverse. Nothing was published.
+    #[error(
+        "machine '{machines}' changed the vault meanwhile, and only one machine may write at a time; what is only \
+         here stays here: mount with --read-only, copy it away, then join again with a new state directory"
+    )]
+    Diverged {
+        /// Who wrote.
+        machines: String,
+    },
     /// A log holds an operation that does not fit the tree it applies to.
     #[error("the log does not fit the tree: {0}")]
     Fold(#[from] keepfs_log::FoldError),

@@ -17,7 +17,7 @@ use crate::damage::Damage;
 use crate::database::Database;
 use crate::disk::LocalDisk;
 use crate::durable::recover::{self, Index, Replayed};
-use crate::durable::{Committer, Cuts, Outbox, Work, load};
+use crate::durable::{Committer, Cuts, Outbox, Work, load, others};
 use crate::error::Result;
 use crate::fs::Fs;
 use crate::home::Unlocked;
@@ -73,7 +73,10 @@ impl Fs {
         let mut is_new = false;
         let known = database.snapshot().progress()?;
         let (progress, covered, rebuilt) = match known {
-            Some(progress) => (progress, Hlc::default(), false),
+            Some(mut progress) => {
+                others::take_over(&parts, &database, &mut progress)?;
+                (progress, Hlc::default(), false)
+            }
             None => {
                 let loaded = load::load(&parts, &database)?;
                 is_new = !loaded.found;

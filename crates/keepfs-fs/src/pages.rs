@@ -11,7 +11,8 @@
 //! # What users of the database must do
 //! Every write transaction calls `set_quick_repair(true)`: the commit then has two phases, and after a power loss the
 //! database opens at its last commit without a repair. With one phase a torn commit can leave it closed for good.
-//! A read that fails with `InvalidData` has met a damaged page; close the database, remove it, rebuild it.
+//! A read that fails with `InvalidData` has met a damaged page; close the database ([`close_database`] catches what
+//! redb may panic over), remove it, rebuild it.
 
 mod buffer;
 mod file;
@@ -114,6 +115,12 @@ pub fn open_database(place: &DatabasePlace) -> Result<(Database, DatabaseReport)
     }
     pages.set_open().map_err(|source| failed(&place.path, source))?;
     Ok((database, DatabaseReport { created, checked: checked && !created }))
+}
+
+/// Closes the database: what is committed stays, and the next open need not check. Dropping it does the same, but redb
+/// panics at a close when it meets damage; here that is an error.
+pub fn close_database(database: Database, path: &Path) -> Result<(), PagesError> {
+    isolated(path, || drop(database))
 }
 
 /// Removes the database, so that the next open makes an empty one. It must not be open.

@@ -16,6 +16,7 @@ use keepfs_log::apply_group;
 use keepfs_store::{ObjectName, StoreError};
 
 use super::load_tree::load_checkpoint;
+use super::others::put_seen;
 use super::recover::{begin_tree, first_root};
 use crate::content::Contents;
 use crate::database::{Changes, Database, Progress};
@@ -111,7 +112,7 @@ pub(crate) fn load(parts: &Parts, database: &Arc<Database>) -> Result<Loaded> {
         Some(checkpoint) => load_checkpoint(&reader, database, &checkpoint)?,
         None => begin_tree(database, first_root(0))?,
     };
-    let covered = Replayer::new(parts, database, &mut progress).run(&reader, &heads)?;
+    let covered = Replayer::new(parts, (database, false), &mut progress).run(&reader, &heads)?;
     let own = heads.iter().find(|head| head.machine == parts.unlocked.machine.tag);
     settle_own(&mut progress, own);
     database.write(&mut Changes::default(), &progress)?;
@@ -145,8 +146,10 @@ fn settle_own(progress: &mut Progress, own: Option<&Head>) {
 }
 
 /// Applies segments of all logs, each after what its author had seen.
-struct Replayer<'a> {
+pub(super) struct Replayer<'a> {
     database: &'a Arc<Database>,
+    /// The database holds a whole tree already, and counts as whole after every segment.
+    whole: bool,
     progress: &'a mut Progress,
     contents: Contents,
     tree: Tree,
@@ -155,14 +158,18 @@ struct Replayer<'a> {
 }
 
 impl<'a> Replayer<'a> {
-    fn new(parts: &Parts, database: &'a Arc<Database>, progress: &'a mut Progress) -> Self {
+    pub(super) fn new(
+        parts: &Parts,
+        (database, whole): (&'a Arc<Database>, bool),
+        progress: &'a mut Progress,
+    ) -> Self {
         let own = parts.unlocked.machine.tag;
         let tree = Tree::new(database, parts.keys.clone(), own, progress.clone());
         let covered = Hlc(if progress.seen.iter().any(|seen| seen.machine == own) { progress.hlc } else { 0 });
-        Self { database, progress, contents: Contents::new(database.clone()), tree, own, covered }
+        Self { database, whole, progress, contents: Contents::new(database.clone()), tree, own, covered }
     }
 
-    fn run(mut self, reader: &LogReader<'_>, heads: &[Head]) -> Result<Hlc> {
+    pub(super) fn run(mut self, reader: &LogReader<'_>, heads: &[Head]) -> Result<Hlc> {
         loop {
             let mut moved = false;
             let mut behind = false;
@@ -207,12 +214,7 @@ impl<'a> Replayer<'a> {
                 self.covered = self.covered.max(group.hlc);
             }
         }
-        let seen = &mut self.tree.progress.seen;
-        let now = Seen { machine: head.machine, seq: place.seq, hash };
-        match seen.binary_search_by_key(&head.machine, |seen| seen.machine) {
-            Ok(at) => seen[at] = now,
-            Err(at) => seen.insert(at, now),
-        }
+        put_seen(&mut self.tree.progress.seen, Seen { machine: head.machine, seq: place.seq, hash });
         if self.tree.changed_count() > ROWS_MAX {
             self.write()?;
         }
@@ -224,8 +226,11 @@ impl<'a> Replayer<'a> {
         let generation = self.tree.freeze(&mut changes);
         self.contents.freeze(&mut changes, generation);
         *self.progress = self.tree.progress.clone();
-        // Not before the end may the database vouch for a tree: a load that was cut short begins again.
-        self.database.write_unfinished(&mut changes)?;
+        match self.whole {
+            true => self.database.write(&mut changes, self.progress)?,
+            // Not before the end may the database vouch for a tree: a load that was cut short begins again.
+            false => self.database.write_unfinished(&mut changes)?,
+        }
         self.tree.settle(generation);
         self.contents.evict(generation, |_| false);
         Ok(())
@@ -233,7 +238,7 @@ impl<'a> Replayer<'a> {
 }
 
 /// Number and hash of the last segment of a log that a vector has.
-fn applied(seen: &VersionVector, machine: MachineTag) -> (u64, ObjectHash) {
+pub(super) fn applied(seen: &VersionVector, machine: MachineTag) -> (u64, ObjectHash) {
     let found = seen.binary_search_by_key(&machine, |seen| seen.machine);
     found.map_or((0, ObjectHash::NONE), |at| (seen[at].seq, seen[at].hash))
 }

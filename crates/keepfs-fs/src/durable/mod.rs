@@ -7,6 +7,7 @@ mod cut;
 mod drain;
 pub(crate) mod load;
 mod load_tree;
+pub(crate) mod others;
 mod publish;
 pub(crate) mod recover;
 mod runs;

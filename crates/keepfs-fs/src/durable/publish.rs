@@ -47,6 +47,7 @@ impl Outbox {
 impl Core {
     /// Hands everything that the last cut made to the publisher.
     pub(crate) fn publish(&self) -> Result<()> {
+        self.check_alone()?;
         self.space.close_packs()?;
         self.queue_segments()
     }

@@ -161,9 +161,12 @@ impl PageFile {
         self.file.write_at(slot_offset(slot), &sealed)
     }
 
-    /// Reads the newer of the two slots of page 0 and says which it is; nothing if neither opens.
-    pub(super) fn read_header(&self) -> io::Result<Option<(usize, Header)>> {
+    /// Reads the newer of the two slots of page 0 and says which it is; nothing if neither opens. Makes it durable:
+    /// a session that was killed may have left it to the kernel only, or to a sync that failed. For that the same
+    /// bytes are written again, so that a power loss meanwhile changes nothing in it.
+    pub(super) fn settle_header(&self) -> io::Result<Option<(usize, Header)>> {
         let mut newest: Option<(usize, Header)> = None;
+        let mut newest_sealed = [0; SLOT_LEN];
         for slot in 0..SLOT_PLACES.len() {
             let mut sealed = [0; SLOT_LEN];
             self.file.read_at(slot_offset(slot), &mut sealed)?;
@@ -171,8 +174,16 @@ impl PageFile {
             if !self.sealer.open(SLOT_PLACES[slot], &sealed, &mut plain) {
                 continue;
             }
-            let found = Header::decode(&plain).map(|header| (slot, header));
-            newest = newest.into_iter().chain(found).max_by_key(|(_, header)| header.version);
+            if let Some(header) = Header::decode(&plain)
+                && newest.as_ref().is_none_or(|(_, newest)| newest.version < header.version)
+            {
+                newest = Some((slot, header));
+                newest_sealed = sealed;
+            }
+        }
+        if let Some((slot, _)) = &newest {
+            self.file.write_at(slot_offset(*slot), &newest_sealed)?;
+            self.file.sync_data()?;
         }
         Ok(newest)
     }

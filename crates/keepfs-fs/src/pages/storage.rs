@@ -73,14 +73,10 @@ impl SealedPages {
         if count == 0 {
             return Err(damaged(path, "it holds no pages".to_owned()));
         }
-        let header = file.read_header().map_err(|source| failed(path, source))?;
+        let header = file.settle_header().map_err(|source| failed(path, source))?;
         let Some((slot, header)) = header else {
             return Err(damaged(path, "neither copy of its first page opens".to_owned()));
         };
-        // A session that was killed may have left this version to the kernel only. It is made durable where it lies,
-        // before the other slot, which may hold the last durable one, is written.
-        let settled = file.write_header(slot, &header).and_then(|()| file.file.sync_data());
-        settled.map_err(|source| failed(path, source))?;
         Ok(Self::new(file, count, HeaderState { header, durable_slot: slot, dirty: false }, false))
     }
 
@@ -256,8 +252,10 @@ impl Pages {
             self.file.write_header(*slot, header)?;
         }
         self.file.file.sync_data()?;
-        if let Some((slot, _)) = written {
+        if let Some((slot, header)) = written {
             self.header.lock().durable_slot = slot;
+            // A copy for the case that this one is damaged later. Should it be torn, the other is durable.
+            self.file.write_header(1 - slot, &header)?;
         }
         Ok(())
     }
@@ -280,6 +278,11 @@ impl Pages {
         self.file.file.set_len(file_len(count))?;
         self.buffer.lock().resize(old, count);
         self.count.store(count, Ordering::Release);
+        if count == 0 {
+            let mut state = self.header.lock();
+            state.header.page.fill(0);
+            state.dirty = true;
+        }
         Ok(())
     }
 }
@@ -367,7 +370,8 @@ impl StorageBackend for SealedPages {
     fn close(&self) -> io::Result<()> {
         let pages = &self.pages;
         let result = match pages.trusted.load(Ordering::Acquire) && !pages.poisoned.load(Ordering::Acquire) {
-            true => pages.mark(true),
+            // Once more, for the copy of page 0.
+            true => pages.mark(true).and_then(|()| pages.judge(pages.sync())),
             false => Ok(()),
         };
         *pages.lock.lock() = None;

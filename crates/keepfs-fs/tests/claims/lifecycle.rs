@@ -100,3 +100,59 @@ fn a_lost_database_is_rebuilt_from_store_and_journal() {
     fs.unlink(Ino::ROOT, b"only in the journal").unwrap();
     check(&fs);
 }
+
+#[test]
+fn two_machines_take_turns_and_see_each_other() {
+    let (place, fs) = Place::found(7);
+    fill(&fs);
+    fs.close().unwrap();
+    drop(fs);
+    let (other, fs) = place.join_elsewhere(8);
+    fs.put(Ino::ROOT, "by the second", b"two");
+    fs.close().unwrap();
+    drop(fs);
+    let fs = place.reopen();
+    assert_eq!(fs.get(Ino::ROOT, "by the second"), b"two");
+    fs.unlink(Ino::ROOT, b"by the second").unwrap();
+    fs.put(Ino::ROOT, "by the first", b"one");
+    fs.close().unwrap();
+    drop(fs);
+    let fs = other.reopen();
+    assert_eq!(fs.get(Ino::ROOT, "by the first"), b"one");
+    fs.unlink(Ino::ROOT, b"by the first").unwrap();
+    check(&fs);
+    fs.close().unwrap();
+    drop(fs);
+    let (_third, fs) = place.join_elsewhere(9);
+    check(&fs);
+}
+
+#[test]
+fn a_second_writer_is_noticed_before_histories_part() {
+    let (place, first) = Place::found(10);
+    first.put(Ino::ROOT, "a", b"1");
+    first.sync_store(&mut |_| {}).unwrap();
+    let (_other, second) = place.join_elsewhere(11);
+    second.put(Ino::ROOT, "b", b"2");
+    second.sync_store(&mut |_| {}).unwrap();
+    first.put(Ino::ROOT, "c", b"3");
+    let refused = first.sync_store(&mut |_| {}).unwrap_err();
+    assert!(matches!(refused, keepfs_fs::FsError::Diverged { .. }), "{refused}");
+    drop(first);
+    // What is on the store is one history, and whole.
+    let (_third, fs) = place.join_elsewhere(12);
+    assert_eq!(fs.names(Ino::ROOT), ["a", "b"]);
+}
+
+#[test]
+fn a_store_that_was_rolled_back_is_not_mounted() {
+    let (place, fs) = Place::found(13);
+    fs.sync_store(&mut |_| {}).unwrap();
+    let old = place.store.fork();
+    fs.put(Ino::ROOT, "a", b"1");
+    fs.close().unwrap();
+    drop(fs);
+    place.store.roll_back_to(&old);
+    let refused = place.try_reopen().err().unwrap();
+    assert!(matches!(refused, keepfs_fs::FsError::Rollback { .. }), "{refused}");
+}

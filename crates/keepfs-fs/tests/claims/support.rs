@@ -90,7 +90,16 @@ impl Place {
     }
 
     fn start(&self, unlocked: Unlocked) -> Fs {
-        Fs::start(self.world(unlocked), Self::options(&self.state_dir)).unwrap()
+        self.try_start(unlocked).unwrap()
+    }
+
+    fn try_start(&self, unlocked: Unlocked) -> keepfs_fs::Result<Fs> {
+        Fs::start(self.world(unlocked), Self::options(&self.state_dir))
+    }
+
+    /// The same machine again, if it may.
+    pub(crate) fn try_reopen(&self) -> keepfs_fs::Result<Fs> {
+        self.try_start(home::unlock(&self.site(), UnlockSecret::Password(PASSWORD))?)
     }
 
     /// The same machine again.
