@@ -17,8 +17,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::api::Handles;
 use crate::content::Contents;
-use crate::database::Database;
 use crate::damage::Damage;
+use crate::database::Database;
 use crate::durable::{Committer, Cuts, Outbox, RecoveryReport, Work};
 use crate::error::{FsError, Result};
 use crate::home::Unlocked;
@@ -66,12 +66,7 @@ pub(crate) struct Core {
 impl Core {
     /// Applies operations that were checked against `tree` and puts them into the log. A failure in the
     /// middle leaves a tree that nobody may build on: writing stops.
-    pub(crate) fn perform(
-        &self,
-        tree: &mut Tree,
-        now: keepfs_format::ids::Time,
-        ops: Vec<Op>,
-    ) -> Result<()> {
+    pub(crate) fn perform(&self, tree: &mut Tree, now: keepfs_format::ids::Time, ops: Vec<Op>) -> Result<()> {
         tree.perform(&self.contents, now, ops).map_err(|error| match error {
             FsError::Format(_) => error,
             _ => self.poison(error),

@@ -153,7 +153,9 @@ pub enum FsError {
     #[error("the log does not fit the tree: {0}")]
     Fold(#[from] keepfs_log::FoldError),
     /// The store does not take what waits for it. It stays queued; try again when the store works.
-    #[error("{bytes} bytes are not on the store yet ({detail}); they stay queued and go up when the store works again")]
+    #[error(
+        "{bytes} bytes are not on the store yet ({detail}); they stay queued and go up when the store works again"
+    )]
     Behind {
         /// How much waits.
         bytes: u64,

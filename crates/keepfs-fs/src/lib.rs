@@ -31,6 +31,4 @@ pub use keepfs_format::ids::{Ino, Time};
 pub use keepfs_format::op::Kind;
 pub use open::World;
 pub use options::{Durability, Options};
-pub use types::{
-    Attr, AttrSet, Caller, DirItem, Handle, NewNode, Opened, RenameMode, StatFs, TimeSet,
-};
+pub use types::{Attr, AttrSet, Caller, DirItem, Handle, NewNode, Opened, RenameMode, StatFs, TimeSet};

@@ -32,13 +32,7 @@ impl Fs {
 
     /// Sets attributes, the length among them. Who may do so is the kernel's to check; what follows from it
     /// (setuid bits that must go) is done here.
-    pub fn set_attr(
-        &self,
-        ino: Ino,
-        set: &AttrSet,
-        handle: Option<Handle>,
-        caller: Caller,
-    ) -> Result<Attr> {
+    pub fn set_attr(&self, ino: Ino, set: &AttrSet, handle: Option<Handle>, caller: Caller) -> Result<Attr> {
         self.core.check_writable()?;
         if let Some(size) = set.size {
             let file = match handle {

@@ -34,8 +34,10 @@ impl Fs {
             }
         };
         if flags & libc::O_TRUNC != 0 {
-            let truncated =
-                self.core.check_writable().and_then(|()| self.core.resize(&*self.core.file_of(ino)?, 0, None));
+            let truncated = self
+                .core
+                .check_writable()
+                .and_then(|()| self.core.resize(&*self.core.file_of(ino)?, 0, None));
             if let Err(error) = truncated {
                 self.release(opened.handle)?;
                 return Err(error);
@@ -220,7 +222,11 @@ impl Core {
         if tree.is_gone(ino) {
             return Ok(());
         }
-        self.perform(tree, now, vec![Op::SetAttr { ino, change: AttrChange { mode, ..AttrChange::default() } }])
+        self.perform(
+            tree,
+            now,
+            vec![Op::SetAttr { ino, change: AttrChange { mode, ..AttrChange::default() } }],
+        )
     }
 
     /// What `fsync` does: bytes of a large write go into chunks, everything else into the journal.

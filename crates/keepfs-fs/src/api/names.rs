@@ -1,6 +1,7 @@
 //! Calls about names: lookup, making, linking, removing, renaming, listing.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use keepfs_format::ids::{Ino, LinkId, Time};
@@ -20,6 +21,11 @@ const LIST_BATCH: usize = 256;
 /// Cookies of `.` and `..`; every link is far above.
 const COOKIE_SELF: u64 = 1;
 const COOKIE_PARENT: u64 = 2;
+
+/// An entry of a listing: cookie, name, attributes.
+type Listed = (u64, Arc<[u8]>, Attr);
+/// A name in a directory, as a caller says it.
+type Named<'a> = (Ino, &'a [u8]);
 
 /// A name that a new entry may have.
 fn check_name(name: &[u8]) -> Result<()> {
@@ -230,7 +236,7 @@ impl Fs {
     }
 
     /// Some entries after a cookie; attributes come with them, so that a listing is one pass.
-    fn list_batch(&self, ino: Ino, after: u64) -> Result<Vec<(u64, std::sync::Arc<[u8]>, Attr)>> {
+    fn list_batch(&self, ino: Ino, after: u64) -> Result<Vec<Listed>> {
         let mut tree = self.core.tree.lock();
         let entries: Vec<_> = match tree.directory(ino) {
             Ok(directory) => directory
@@ -252,10 +258,7 @@ impl Fs {
 
 impl Core {
     /// Runs a change of names: gates, time, and what follows from files that lose their last name.
-    pub(super) fn change<T>(
-        &self,
-        change: impl FnOnce(&Self, &mut Tree, Time) -> Result<T>,
-    ) -> Result<T> {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&Self, &mut Tree, Time) -> Result<T>) -> Result<T> {
         self.check_writable()?;
         let _gate = self.gate.read();
         let now = self.env.now();
@@ -272,7 +275,7 @@ impl Core {
         &self,
         tree: &mut Tree,
         now: Time,
-        (parent, name): (Ino, &[u8]),
+        (parent, name): Named<'_>,
         node: &NewNode<'_>,
     ) -> Result<Attr> {
         if tree.directory(parent)?.get(name).is_some() {
@@ -307,7 +310,7 @@ impl Core {
         &self,
         tree: &mut Tree,
         now: Time,
-        (from, to): ((Ino, &[u8]), (Ino, &[u8])),
+        (from, to): (Named<'_>, Named<'_>),
         (moving, target): (Entry, Option<Entry>),
     ) -> Result<()> {
         if let Some(target) = target {

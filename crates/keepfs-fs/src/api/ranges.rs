@@ -62,7 +62,8 @@ impl Fs {
         let (_, target) = self.core.handles.file(to)?;
         self.core.check_writable()?;
         let len = len.min(COPY_LEN_MAX).min(source.lock().size.saturating_sub(from_offset));
-        let end = to_offset.checked_add(len).filter(|end| *end <= FILE_LEN_MAX).ok_or(FsError::FileTooLarge)?;
+        let end =
+            to_offset.checked_add(len).filter(|end| *end <= FILE_LEN_MAX).ok_or(FsError::FileTooLarge)?;
         let overlaps = source.ino == target.ino && from_offset < end && to_offset < from_offset + len;
         if overlaps {
             return Err(FsError::InvalidArgument);

@@ -66,10 +66,8 @@ pub struct Status {
 impl Fs {
     /// Size and free space. Never waits for a store over a network.
     pub fn stat_fs(&self) -> Result<StatFs> {
-        let Space { total, free } = self.core.local_space().unwrap_or(Space {
-            total: SPACE_UNKNOWN,
-            free: SPACE_UNKNOWN,
-        });
+        let Space { total, free } =
+            self.core.local_space().unwrap_or(Space { total: SPACE_UNKNOWN, free: SPACE_UNKNOWN });
         let files = self.core.tree.lock().progress.inodes;
         Ok(StatFs {
             blocks: total / BLOCK_LEN,
@@ -115,7 +113,7 @@ impl Fs {
             pending_bytes: pending.bytes.max(space.staged_len) + held,
             pending_objects: pending.objects as u64 + core.segments_waiting(),
             pending_oldest: [pending.oldest, oldest_here].into_iter().flatten().min(),
-            store_error: pending.last_error,
+            store_error: core.work.last_trouble().or(pending.last_error),
             store_retry_at: pending.retry_at,
             unhealthy: core.poisoned.get().cloned(),
             damage: core.damage.notes(),
@@ -140,9 +138,8 @@ impl Fs {
         while at != Ino::ROOT && names.len() < DEPTH_MAX {
             let parent = tree.inode(at).ok()?.0.parent;
             let directory = tree.directory(parent).ok()?;
-            let (name, _) = directory
-                .after(keepfs_format::ids::LinkId(0))
-                .find(|(_, entry)| entry.ino == at)?;
+            let (name, _) =
+                directory.after(keepfs_format::ids::LinkId(0)).find(|(_, entry)| entry.ino == at)?;
             names.push(name.to_vec());
             at = parent;
         }

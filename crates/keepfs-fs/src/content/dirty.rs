@@ -22,8 +22,11 @@ impl Piece {
     }
 
     fn freshen(&mut self, from: usize, to: usize) {
-        self.fresh =
-            if self.fresh.0 == self.fresh.1 { (from, to) } else { (self.fresh.0.min(from), self.fresh.1.max(to)) };
+        self.fresh = if self.fresh.0 == self.fresh.1 {
+            (from, to)
+        } else {
+            (self.fresh.0.min(from), self.fresh.1.max(to))
+        };
     }
 
     fn cut_tail(&mut self, at: usize) -> Self {
@@ -235,7 +238,7 @@ mod tests {
             (random >> 33) % below
         };
         let (mut dirty, mut model) = (Dirty::default(), vec![0_u8; 64]);
-        let mut unseen = vec![false; 64];
+        let mut unseen = [false; 64];
         for step in 0..4000_u32 {
             let offset = next(64);
             let len = 1 + next(64 - offset);

@@ -73,12 +73,12 @@ impl Extents {
         if len == 0 {
             return;
         }
-        if let Some((start, extent)) = self.map.range(..offset).next_back().map(|(s, e)| (*s, *e)) {
-            if start + extent.len > offset {
-                self.remove(start);
-                self.insert(start, Extent { len: offset - start, ..extent });
-                self.keep_tail(start, extent, end);
-            }
+        if let Some((start, extent)) = self.map.range(..offset).next_back().map(|(start, at)| (*start, *at))
+            && start + extent.len > offset
+        {
+            self.remove(start);
+            self.insert(start, Extent { len: offset - start, ..extent });
+            self.keep_tail(start, extent, end);
         }
         let inside: Vec<u64> = self.map.range(offset..end).map(|(start, _)| *start).collect();
         for start in inside {

@@ -205,7 +205,8 @@ impl FileState {
         database: &Database,
     ) -> Result<Option<u64>> {
         let size = self.size;
-        let mut ranges: Vec<(u64, u64)> = self.dirty.ranges().map(|(start, len)| (start, start + len)).collect();
+        let mut ranges: Vec<(u64, u64)> =
+            self.dirty.ranges().map(|(start, len)| (start, start + len)).collect();
         ranges.extend(self.flights.iter().flat_map(|flight| flight.live.iter().copied()));
         let extents = self.extents(ino, database)?;
         ranges.extend(extents.iter().map(|(start, extent)| (start, start + extent.len)));

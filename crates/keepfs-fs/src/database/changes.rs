@@ -7,19 +7,24 @@ use keepfs_format::op::{Entry, Inode, PackedChunk};
 use super::records;
 use crate::content::Extent;
 
+/// Where a row lies in the arena.
+type Row = (u32, u32);
+/// Rows under a key of two numbers; `None` is one that goes away.
+type PairRows = Vec<((u64, u64), Option<Row>)>;
+
 /// Rows in one arena, so that taking them under the lock of the tree is a copy and not an allocation each.
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(super) arena: Vec<u8>,
-    pub(super) inodes: Vec<(u64, Option<(u32, u32)>)>,
-    pub(super) entries: Vec<((u64, u64), Option<(u32, u32)>)>,
-    pub(super) extents: Vec<((u64, u64), Option<(u32, u32)>)>,
+    pub(super) inodes: Vec<(u64, Option<Row>)>,
+    pub(super) entries: PairRows,
+    pub(super) extents: PairRows,
     pub(super) wiped_contents: Vec<u64>,
     pub(super) chunks: Vec<(ChunkId, Locator)>,
-    pub(super) packs: Vec<((u64, u32), (u32, u32))>,
+    pub(super) packs: Vec<((u64, u32), Row)>,
     pack_ends: Vec<(PackId, u32)>,
     pub(super) stale: Vec<u64>,
-    pub(super) objects: Vec<(u64, Option<(u32, u32)>)>,
+    pub(super) objects: Vec<(u64, Option<Row>)>,
     pub(super) segments: Vec<(u64, Vec<u8>)>,
     pub(super) shared: Vec<(u64, bool)>,
     pub(super) published: Vec<(u64, u64)>,
@@ -29,10 +34,11 @@ pub(crate) struct Changes {
 impl Changes {
     /// Bytes held, roughly.
     pub(crate) fn weight(&self) -> usize {
-        self.arena.len() + 64 * (self.inodes.len() + self.entries.len() + self.extents.len() + self.chunks.len())
+        self.arena.len()
+            + 64 * (self.inodes.len() + self.entries.len() + self.extents.len() + self.chunks.len())
     }
 
-    fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
+    fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Row {
         let start = self.arena.len() as u32;
         encode(&mut self.arena);
         (start, self.arena.len() as u32)
@@ -118,7 +124,7 @@ impl Changes {
         self.segments.push((seq, bytes));
     }
 
-    pub(super) fn bytes(&self, row: (u32, u32)) -> &[u8] {
+    pub(super) fn bytes(&self, row: Row) -> &[u8] {
         &self.arena[row.0 as usize..row.1 as usize]
     }
 }

@@ -253,7 +253,11 @@ impl Snapshot {
 
     /// The piece of a pack's table that holds position `index`: its first position, the byte where its first
     /// chunk begins, its chunks.
-    pub(crate) fn pack_piece(&self, pack: PackId, index: u32) -> Result<Option<(u32, u32, Vec<PackedChunk>)>> {
+    pub(crate) fn pack_piece(
+        &self,
+        pack: PackId,
+        index: u32,
+    ) -> Result<Option<(u32, u32, Vec<PackedChunk>)>> {
         let mut rows = self.packs.range((pack.0, 0)..=(pack.0, index)).map_err(failed)?;
         let Some(row) = rows.next_back() else { return Ok(None) };
         let (key, row) = row.map_err(failed)?;

@@ -97,9 +97,17 @@ impl Core {
             root,
             children,
             shared,
-            counts: Counts { directories: 1, files: as_of.inodes.saturating_sub(1), bytes: as_of.content_len },
+            counts: Counts {
+                directories: 1,
+                files: as_of.inodes.saturating_sub(1),
+                bytes: as_of.content_len,
+            },
             runs: runs.references(),
-            packs: runs.ends().iter().map(|(machine, end)| PackEnd { machine: *machine, end: *end }).collect(),
+            packs: runs
+                .ends()
+                .iter()
+                .map(|(machine, end)| PackEnd { machine: *machine, end: *end })
+                .collect(),
             counters: Counters {
                 inode: now.last_number + 1,
                 link: now.last_number + 1,

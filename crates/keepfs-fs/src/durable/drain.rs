@@ -107,7 +107,9 @@ impl Core {
     ) -> Result<()> {
         let Some(last) = offset.checked_sub(1) else { return Ok(()) };
         let Some((start, extent)) = state.extents(file.ino, &self.database)?.at(last) else { return Ok(()) };
-        if extent.len > TAIL_MERGE_LEN_MAX || extent.len > 4 * bytes.len() as u64 || start + extent.len != *offset
+        if extent.len > TAIL_MERGE_LEN_MAX
+            || extent.len > 4 * bytes.len() as u64
+            || start + extent.len != *offset
         {
             return Ok(());
         }

@@ -165,7 +165,8 @@ impl<'a> Replayer<'a> {
     ) -> Self {
         let own = parts.unlocked.machine.tag;
         let tree = Tree::new(database, parts.keys.clone(), own, progress.clone());
-        let covered = Hlc(if progress.seen.iter().any(|seen| seen.machine == own) { progress.hlc } else { 0 });
+        let covered =
+            Hlc(if progress.seen.iter().any(|seen| seen.machine == own) { progress.hlc } else { 0 });
         Self { database, whole, progress, contents: Contents::new(database.clone()), tree, own, covered }
     }
 
@@ -199,7 +200,8 @@ impl<'a> Replayer<'a> {
         let place = SegmentPlace { machine: head.machine, seq: last + 1, previous };
         let (segment, hash) =
             reader.segment(&place)?.ok_or_else(|| missing(&format!("segment {} of a log", last + 1)))?;
-        let ready = segment.seen.iter().all(|seen| applied(&self.tree.progress.seen, seen.machine).0 >= seen.seq);
+        let ready =
+            segment.seen.iter().all(|seen| applied(&self.tree.progress.seen, seen.machine).0 >= seen.seq);
         if !ready {
             return Ok(false);
         }

@@ -111,7 +111,8 @@ impl Core {
     pub(crate) fn hear_of_jobs(self: &Arc<Self>) {
         let core = Arc::downgrade(self);
         self.space.publisher().set_on_done(Box::new(move |_, subject, outcome| {
-            let (Some(core), Subject::Object(name), Outcome::Done) = (core.upgrade(), subject, outcome) else {
+            let (Some(core), Subject::Object(name), Outcome::Done) = (core.upgrade(), subject, outcome)
+            else {
                 return;
             };
             core.object_done(name);

@@ -172,7 +172,13 @@ pub(crate) fn replay(
     let from = Position(progress.applied);
     let tree = Tree::new(database, parts.keys.clone(), parts.unlocked.machine.tag, progress);
     let contents = Contents::new(database.clone());
-    let replayed = RefCell::new(Replayed { covered, tree, contents, unsealed: Vec::new(), report: RecoveryReport::default() });
+    let replayed = RefCell::new(Replayed {
+        covered,
+        tree,
+        contents,
+        unsealed: Vec::new(),
+        report: RecoveryReport::default(),
+    });
     let place = JournalPlace {
         disk: parts.disk.clone(),
         dir: parts.options.state_dir.join("journal"),
@@ -254,7 +260,8 @@ impl Core {
         let (uid, gid) = self.options.owner;
         let now = self.env.now();
         let time = Some(now);
-        let change = AttrChange { mode: Some(0o755), uid: Some(uid), gid: Some(gid), atime: time, mtime: time };
+        let change =
+            AttrChange { mode: Some(0o755), uid: Some(uid), gid: Some(gid), atime: time, mtime: time };
         let mut tree = self.tree.lock();
         self.perform(&mut tree, now, vec![Op::SetAttr { ino: Ino::ROOT, change }])?;
         drop(tree);

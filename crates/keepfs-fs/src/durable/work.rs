@@ -44,6 +44,8 @@ pub(crate) struct Work {
     /// When the first change was made that no cut has taken along.
     waiting_since: Mutex<Option<Instant>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Why the last cut or publishing failed, if it did.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -125,6 +127,21 @@ impl Work {
         *self.waiting_since.lock() = None;
     }
 
+    /// A cut or publishing failed, or works again. Each new trouble is told once to the log.
+    fn trouble(&self, error: Option<&FsError>) {
+        let now = error.map(ToString::to_string);
+        let mut trouble = self.trouble.lock();
+        if let Some(detail) = now.as_ref().filter(|_| *trouble != now) {
+            tracing::error!(%detail, "changes do not get to the store; it will be tried again");
+        }
+        *trouble = now;
+    }
+
+    /// Why changes do not get to the store, as far as this machine is the reason.
+    pub(crate) fn last_trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
     /// How long the oldest change has waited for a cut.
     pub(crate) fn waiting(&self) -> Option<Duration> {
         self.waiting_since.lock().map(|since| since.elapsed())
@@ -199,6 +216,7 @@ impl Core {
     }
 
     fn keep_loop(&self) {
+        let mut publish_at = None;
         while !self.work.is_stopping() {
             std::thread::sleep(TICK);
             if self.options.read_only || self.poisoned.get().is_some() {
@@ -208,23 +226,21 @@ impl Core {
                 self.work.waiting_since.lock().get_or_insert_with(Instant::now);
             }
             let old = self.work.waiting().is_some_and(|waited| waited >= self.options.publish_interval);
-            let large = self.tree.lock().changed_count() >= ROWS_DUE
-                || self.journal.len_live() >= JOURNAL_LEN_DUE;
+            let large =
+                self.tree.lock().changed_count() >= ROWS_DUE || self.journal.len_live() >= JOURNAL_LEN_DUE;
             if (old || large) && self.work.cut_is_due() {
-                if let Err(error) = self.cut_and_publish(old) {
-                    tracing::error!(%error, "a checkpoint of the local database failed; it will be tried again");
+                if let Err(error) = self.cut() {
+                    self.work.trouble(Some(&error));
                     std::thread::sleep(10 * TICK);
+                    continue;
                 }
+                publish_at.get_or_insert_with(Instant::now);
+            }
+            if publish_at.is_some_and(|at| at <= Instant::now()) {
+                let outcome = self.publish().and_then(|()| self.checkpoint_if_due());
+                self.work.trouble(outcome.as_ref().err());
+                publish_at = outcome.is_err().then(|| Instant::now() + self.options.publish_interval);
             }
         }
-    }
-
-    fn cut_and_publish(&self, publish: bool) -> Result<()> {
-        self.cut()?;
-        if publish {
-            self.publish()?;
-            self.checkpoint_if_due()?;
-        }
-        Ok(())
     }
 }

@@ -167,11 +167,11 @@ impl PageFile {
     pub(super) fn settle_header(&self) -> io::Result<Option<(usize, Header)>> {
         let mut newest: Option<(usize, Header)> = None;
         let mut newest_sealed = [0; SLOT_LEN];
-        for slot in 0..SLOT_PLACES.len() {
+        for (slot, place) in SLOT_PLACES.into_iter().enumerate() {
             let mut sealed = [0; SLOT_LEN];
             self.file.read_at(slot_offset(slot), &mut sealed)?;
             let mut plain = [0; SLOT_PLAIN_LEN];
-            if !self.sealer.open(SLOT_PLACES[slot], &sealed, &mut plain) {
+            if !self.sealer.open(place, &sealed, &mut plain) {
                 continue;
             }
             if let Some(header) = Header::decode(&plain)

@@ -139,7 +139,8 @@ impl Directories {
         for ino in self.changed.drain(..) {
             let Some(directory) = self.loaded.get_mut(&ino) else { continue };
             for link in std::mem::take(&mut directory.edited) {
-                let now = directory.order.get(&link).and_then(|name| Some((name, directory.names.get(name)?)));
+                let now =
+                    directory.order.get(&link).and_then(|name| Some((name, directory.names.get(name)?)));
                 changes.entry(ino, link, now.map(|(name, entry)| (&name[..], entry)));
             }
         }

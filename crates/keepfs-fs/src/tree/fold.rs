@@ -4,7 +4,7 @@ use keepfs_format::ids::{Ino, PackId};
 use keepfs_format::op::{Edit, Entry, Inode, Kind, PackedChunk, Source};
 use keepfs_log::{FoldError, State};
 
-use super::tree::Tree;
+use super::state::Tree;
 use crate::content::{Contents, Extent};
 use crate::error::{FsError, Result};
 

@@ -5,10 +5,10 @@ mod fold;
 mod inodes;
 mod log;
 mod packs;
-mod tree;
+mod state;
 
 pub(crate) use directories::ENTRIES_CACHED_MAX;
 pub(crate) use fold::Fold;
 pub(crate) use inodes::INODES_CACHED_MAX;
 pub(crate) use log::OpLog;
-pub(crate) use tree::Tree;
+pub(crate) use state::Tree;

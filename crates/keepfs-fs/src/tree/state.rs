@@ -271,7 +271,8 @@ impl Tree {
 
     /// Evicts what the database has, when the caches have grown beyond their limits by reading alone.
     pub(crate) fn shrink(&mut self) {
-        if self.inodes.count() > super::INODES_CACHED_MAX || self.directories.entries() > super::ENTRIES_CACHED_MAX
+        if self.inodes.count() > super::INODES_CACHED_MAX
+            || self.directories.entries() > super::ENTRIES_CACHED_MAX
         {
             self.settle(self.settled);
         }
