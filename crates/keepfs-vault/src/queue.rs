@@ -201,9 +201,9 @@ impl Queue {
         let mut blocked = false;
         let mut soonest: Option<Duration> = None;
         for (id, entry) in &mut self.jobs {
-            let may_run = !entry.running && !(blocked && entry.work.waits());
+            let must_wait = entry.running || blocked && entry.work.waits();
             blocked |= entry.work.is_waited_for();
-            if !may_run {
+            if must_wait {
                 continue;
             }
             match entry.pause.and_then(|pause| pause.left(now)) {

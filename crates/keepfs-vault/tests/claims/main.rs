@@ -2,5 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod concurrency;
+mod damage;
+mod failing;
+mod publishing;
+mod recovering;
+mod remote;
 mod storing;
 mod world;
