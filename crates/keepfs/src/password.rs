@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::args::PasswordFrom;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::host::ask_silently;
 
 /// Longest password; a file beyond this is not a password file.
 const PASSWORD_LEN_MAX: usize = 4096;
@@ -156,9 +157,9 @@ pub(crate) fn ask(prompt: &str) -> Result<Password> {
                 "use --password-file, KEEPFS_PASSWORD, KEEPFS_PASSWORD_FILE or KEEPFS_PASSWORD_COMMAND",
             ));
     }
-    let typed = rpassword::prompt_password(prompt)
+    let typed = ask_silently(prompt, PASSWORD_LEN_MAX + 2)
         .map_err(|error| Failure::failed(format!("cannot read from the terminal: {error}")))?;
-    checked(Password::new(typed.into_bytes()), "terminal")
+    checked(typed, "terminal")
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl Progress {
         }
     }
 
+    /// Something that takes a moment and has no measure; the bar goes when this is dropped.
+    pub(crate) fn moment(what: &'static str) -> Self {
+        Self::new(false, what)
+    }
+
     /// Removes the bar; the last word belongs to the command.
     pub(crate) fn finish(&self) {
         if let Self::Bar(bar) = self {

@@ -44,7 +44,7 @@ pub(crate) fn cache(global: &Global, wish: &Cache) -> Result<()> {
 fn look(chosen: &Chosen, clear: bool) -> Result<Option<CacheStatus>> {
     if let Some(mut daemon) = Client::connect(&chosen.places.socket)? {
         let request = if clear { Request::ClearCache } else { Request::Status };
-        return Ok(daemon.ask(&request, &mut |_| {})?.cache);
+        return Ok(daemon.must_answer(&request, &mut |_| {})?.cache);
     }
     let _guard = Guard::take(&chosen.places, &Holder::command("cache"))?;
     let cache = wiring::open_cache(&chosen.config.store, &chosen.places, chosen.config.cache_limit)?;

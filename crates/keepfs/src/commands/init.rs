@@ -9,6 +9,7 @@ use crate::home::{Home, VaultPlaces, check_vault_name};
 use crate::host::Holder;
 use crate::password::{self, Sources};
 use crate::phrase::{self, Outlet};
+use crate::progress::Progress;
 use crate::wiring::{self, Guard, Secret};
 
 /// Where a vault that is not in config.toml yet will stand.
@@ -48,7 +49,10 @@ pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
     let guard = Guard::take(&newcomer.places, &Holder::command("init"))?
         .with_store(&newcomer.store, OpenOptions { create: true })?;
     let outlet = Outlet::open(wish.phrase_file.as_deref(), wish.yes)?;
-    let (phrase, notices) = match wiring::found(&guard, &password, kdf) {
+    let moment = Progress::moment("making the vault");
+    let founded = wiring::found(&guard, &password, kdf);
+    drop(moment);
+    let (phrase, notices) = match founded {
         Ok(founded) => founded,
         Err(failure) => {
             outlet.discard();
@@ -77,7 +81,9 @@ pub(crate) fn join(global: &Global, wish: &Join) -> Result<()> {
     } else {
         Secret::Password(password::existing(&sources(&wish.password), "Password of the vault: ")?)
     };
+    let moment = Progress::moment("reading the vault");
     let notices = wiring::join(&guard, &secret)?;
+    drop(moment);
     newcomer.register()?;
     super::tell(&notices);
     println!("This machine is attached to the vault on {}.", newcomer.store);

@@ -26,9 +26,7 @@ use crate::home::{Home, VaultPlaces, check_vault_name};
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let global = arguments.global;
-    if !matches!(arguments.command, Command::Mount(_)) {
-        crate::host::restore_terminal_on_interrupt();
-    }
+    crate::host::restore_terminal_on_interrupt();
     match arguments.command {
         Command::Init(init) => init::init(&global, &init),
         Command::Join(join) => init::join(&global, &join),

@@ -1,6 +1,7 @@
 //! `mount`: checks what can be checked before, gets the password, and starts the daemon or becomes it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::unmount::mount_point_of;
 use super::{Chosen, chosen};
@@ -10,9 +11,13 @@ use crate::daemon::{self, Launch, Ready};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::home::make_private_dir;
-use crate::host::{self, Condition, DaemonLock, restore_terminal_on_interrupt};
+use crate::host::{self, Condition, DaemonLock};
 use crate::password::{self, Sources};
+use crate::progress::Progress;
 use crate::wiring;
+
+/// How long a mount waits for the end of the daemon before it.
+const ENDING_LIMIT: Duration = Duration::from_secs(30);
 
 /// A mount as wished for, by flags or by fstab.
 pub(crate) struct Wish {
@@ -52,10 +57,6 @@ pub(crate) fn from_flags(global: &Global, flags: &Mount) -> Result<()> {
 /// Mounts; returns when the mount answers, or in the foreground when it has ended.
 pub(crate) fn mount(wish: Wish) -> Result<()> {
     let mount_point = prepare(&wish)?;
-    // A signal at the prompt; a mount in the foreground has its own way with signals after it.
-    if !wish.foreground {
-        restore_terminal_on_interrupt();
-    }
     let sources = Sources {
         flags: &wish.password,
         configured_file: wish.options.password_file.as_deref(),
@@ -76,7 +77,9 @@ pub(crate) fn mount(wish: Wish) -> Result<()> {
             true
         });
     }
+    let moment = Progress::moment("mounting");
     let ready = daemon::start(&launch, &password)?;
+    drop(moment);
     tell(&launch, &ready);
     Ok(())
 }
@@ -103,9 +106,7 @@ fn prepare(wish: &Wish) -> Result<PathBuf> {
         );
     }
     make_private_dir(&wish.chosen.places.state)?;
-    if let Some(holder) = DaemonLock::holder(&wish.chosen.places.lock) {
-        return Err(host::held(holder, &wish.chosen.places.lock));
-    }
+    wait_for_holder(&wish.chosen.places.lock)?;
     match host::condition(&mount_point)? {
         Condition::Directory => {}
         Condition::Missing => {
@@ -121,6 +122,18 @@ fn prepare(wish: &Wish) -> Result<PathBuf> {
     }
     keep_apart(&mount_point, &wish.chosen)?;
     Ok(mount_point)
+}
+
+/// Refuses a vault that is mounted elsewhere. One whose daemon was killed or is flushing is free in a moment.
+fn wait_for_holder(lock: &Path) -> Result<()> {
+    let Some(holder) = DaemonLock::holder(lock) else { return Ok(()) };
+    if let Some(point) = holder.as_ref().and_then(|holder| holder.mount_point.as_ref())
+        && host::condition(point)? != Condition::Mounted
+        && DaemonLock::wait_until_free(lock, ENDING_LIMIT)
+    {
+        return Ok(());
+    }
+    Err(host::held(holder, lock))
 }
 
 /// A daemon whose own files lie below its mount would wait for itself for ever.

@@ -53,8 +53,10 @@ pub(crate) fn status(global: &Global, json: bool) -> Result<()> {
 
 /// From the daemon, or from disk when none runs.
 pub(crate) fn of_vault(name: &str, config: &VaultConfig, places: &VaultPlaces) -> Result<Status> {
-    if let Some(mut daemon) = Client::connect(&places.socket)? {
-        return daemon.ask(&Request::Status, &mut |_| {});
+    if let Some(mut daemon) = Client::connect(&places.socket)?
+        && let Some(status) = daemon.ask(&Request::Status, &mut |_| {})?
+    {
+        return Ok(status);
     }
     Ok(Status {
         vault: name.to_owned(),

@@ -15,7 +15,7 @@ pub(crate) fn sync(global: &Global, json: bool) -> Result<()> {
             .advise("mount it: what is pending goes to the store then"));
     };
     let progress = Progress::new(json, "syncing:");
-    let status = daemon.ask(&Request::Sync, &mut |pending| progress.pending(pending))?;
+    let status = daemon.must_answer(&Request::Sync, &mut |pending| progress.pending(pending))?;
     progress.finish();
     let pending = status.pending.clone().unwrap_or_default();
     let store_error = pending.store_error.clone();

@@ -19,8 +19,10 @@ pub(crate) fn unmount(global: &Global, wish: &Unmount) -> Result<()> {
     let home = Home::find(global.home.as_deref())?;
     let path = mount_point_of(&wish.path)?;
     // Asking the daemons comes first: a path below a dead mount must not be looked at in vain.
-    if let Some((daemon, places)) = daemon_of(&home, &path)? {
-        return through_daemon(daemon, &places, wish);
+    if let Some((daemon, places)) = daemon_of(&home, &path)?
+        && through_daemon(daemon, &places, wish)?
+    {
+        return Ok(());
     }
     match host::condition(&path)? {
         Condition::Stale => {
@@ -78,16 +80,20 @@ fn daemon_of(home: &Home, path: &Path) -> Result<Option<(Client, VaultPlaces)>> 
     Ok(None)
 }
 
-fn through_daemon(mut daemon: Client, places: &VaultPlaces, wish: &Unmount) -> Result<()> {
+/// False if the daemon died meanwhile.
+fn through_daemon(mut daemon: Client, places: &VaultPlaces, wish: &Unmount) -> Result<bool> {
     let progress = Progress::new(wish.json, "flushing:");
     let request = Request::Unmount { wait: wish.wait };
-    let status = daemon.ask(&request, &mut |pending| progress.pending(pending))?;
+    let answer = daemon.ask(&request, &mut |pending| progress.pending(pending))?;
     daemon.wait_for_end();
     progress.finish();
     if !DaemonLock::wait_until_free(&places.lock, END_LIMIT) {
         return Err(Failure::failed("the daemon has unmounted but does not end").at(places.lock.display()));
     }
-    conclude(status, wish)
+    match answer {
+        Some(status) => conclude(status, wish).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 fn conclude(status: Status, wish: &Unmount) -> Result<()> {

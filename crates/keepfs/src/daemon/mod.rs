@@ -16,7 +16,6 @@ pub(crate) use serve::run;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 
-use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MountOptions;
@@ -70,10 +69,9 @@ pub(crate) fn background() -> Exit {
 
 fn become_daemon(was_ready: &mut bool) -> Result<()> {
     let (launch, password) = launch::receive(std::io::stdin().lock())?;
-    // Its own session: no terminal can hang it up. No directory is kept busy, no file is readable by others.
+    // Its own session: no terminal can hang it up. No directory is kept busy.
     rustix::process::setsid().doing("leave the terminal")?;
     rustix::process::chdir("/").doing("leave the directory")?;
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     log::log_to_file(&launch.places.log)?;
     run(&launch, password, |ready| {
         *was_ready = launch::say(std::io::stdout(), Ok(ready)) && let_go_of_standard_streams().is_ok();

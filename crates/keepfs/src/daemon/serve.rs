@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use keepfs_fuse::{FuseError, Mounted, Unmount};
+use rustix::fs::Mode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -16,7 +17,7 @@ use super::service::ControlService;
 use super::{Launch, Ready};
 use crate::control::{self, Status};
 use crate::failure::{Doing, Result};
-use crate::host::{Notify, busy};
+use crate::host::{Notify, busy, hand_signals_over};
 use crate::leftover;
 use crate::password::Password;
 use crate::wiring::{self, OpenVault};
@@ -54,6 +55,7 @@ struct End {
 /// Serves one mount from beginning to end. `ready` hears once that it answers; false means that whoever wanted
 /// the mount is gone.
 pub(crate) fn run(launch: &Launch, password: Password, ready: impl FnOnce(Ready) -> bool) -> Result<()> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let vault = Arc::new(OpenVault::open(launch, password)?);
     leftover::forget(&launch.places);
     let end = match vault.mount(launch) {
@@ -183,6 +185,7 @@ fn say_farewell(end: End) -> Result<()> {
 
 fn watch_signals(events: Sender<Event>) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).doing("listen to signals")?;
+    hand_signals_over();
     let watch = move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {

@@ -9,4 +9,4 @@ mod users;
 pub(crate) use lock::{DaemonLock, Holder, held};
 pub(crate) use mounts::{Condition, MountTable, busy, condition, heal, unmount};
 pub(crate) use notify::Notify;
-pub(crate) use terminal::restore_terminal_on_interrupt;
+pub(crate) use terminal::{ask_silently, hand_signals_over, restore_terminal_on_interrupt};

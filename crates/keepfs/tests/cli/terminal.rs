@@ -15,8 +15,12 @@ struct Session {
 
 impl Session {
     fn start(world: &World, line: &str) -> Self {
+        Self::shell(world, &format!("{} {line}", env!("CARGO_BIN_EXE_keepfs")))
+    }
+
+    fn shell(world: &World, line: &str) -> Self {
         let mut command = Command::new("script");
-        command.args(["-qec", &format!("{} {line}", env!("CARGO_BIN_EXE_keepfs")), "/dev/null"]);
+        command.args(["-qec", line, "/dev/null"]);
         command.env("KEEPFS_HOME", &world.home).env_remove("KEEPFS_PASSWORD").env("SHELL", "/bin/sh");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -99,14 +103,15 @@ fn different_passwords_are_refused_before_anything_is_made() {
 #[test]
 fn interrupt_at_a_prompt_is_130_and_gives_the_echo_back() {
     let world = World::with_vault();
-    let mut session = Session::start(
-        &world,
-        &format!("mount {}; stty -a | grep -o -- '.echo\\b'; exit 7", world.mount_str()),
-    );
+    let keepfs = env!("CARGO_BIN_EXE_keepfs");
+    // The shell goes on after the interrupt, to tell what is left.
+    let line = format!("trap : INT; {keepfs} mount {}; echo code $?; stty -a", world.mount_str());
+    let mut session = Session::shell(&world, &line);
     session.until("Password of vault");
     session.keys.write_all(&[3]).unwrap();
     let mut rest = String::new();
     let _ = session.screen.read_to_string(&mut rest);
-    assert!(rest.contains(" echo") && !rest.contains("-echo"), "{rest:?}");
+    assert!(rest.contains("code 130"), "{rest:?}");
+    assert!(rest.contains(" echo ") && !rest.contains("-echo "), "{rest:?}");
     assert!(!world.is_mounted());
 }
