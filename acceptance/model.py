@@ -165,6 +165,8 @@ class Calls:
         file = os.open(root + path, os.O_RDONLY)
         try:
             length = os.fstat(file).st_size
+            if stat.S_ISDIR(os.fstat(file).st_mode):
+                return "a folder"
             at = 0
             while at < length:
                 try:
@@ -228,7 +230,7 @@ def draw(root, rng, known):
         "symlink": (path, rng.choice((".", "a", "b/c", "nowhere", "y" * 500))),
         "readlink": (path,),
         "chmod": (path, rng.choice((0o644, 0o4755, 0o2755, 0o1777, 0))),
-        "chown": (path, rng.choice((0, 1000, -1)), rng.choice((0, 1000, -1))),
+        "chown": (path, *rng.choice(((0, 0), (1000, -1), (-1, 1000), (1000, 0)))),
         "utime": (path, rng.choice((0, 1_234_567_890_123_456_789, -1_000_000_001, 4_102_444_800_999_999_999))),
         "setxattr": (path, name, data[:500], rng.choice((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))),
         "removexattr": (path, name),
@@ -312,7 +314,7 @@ def body(report):
         found = answer(call, vault.mountpoint, arguments)
         successes += not (isinstance(expected, str) and expected.startswith("error"))
         if expected != found:
-            report.need(False, f"call {number} has the same answer", f"{shown(kind, arguments)}\nexpected {str(expected)[:300]}\nfound    {str(found)[:300]}")
+            report.need(False, f"call {number} has the same answer", f"{shown(kind, arguments)}\nexpected {str(expected)[:300]}\nfound    {str(found)[:300]}\n{vault.log_tail()}")
         if number % COMPARE_EVERY == 0:
             compare(report, reference, vault, f"after {number} calls")
             again(report, vault, ways[number // COMPARE_EVERY % len(ways)])
