@@ -59,3 +59,6 @@ pub trait LocalFile: Send + Sync {
     /// and trying again proves nothing.
     fn sync_data(&self) -> io::Result<()>;
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 mod damage;
 mod limits;
 mod power;
+mod speed;
 
 use std::path::Path;
 
