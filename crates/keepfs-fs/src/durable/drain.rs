@@ -83,10 +83,9 @@ impl Core {
         let fresh = state.dirty.fresh_len();
         let mut taken = state.dirty.take_runs(if how == HowMuch::Bulk { BULK_RUN_LEN } else { 0 });
         self.contents.account(0, 0, fresh, state.dirty.fresh_len());
-        for (offset, bytes) in &mut taken {
-            if let Err(error) = self.merge_tail(file, &mut state, offset, bytes) {
-                tracing::warn!(ino = file.ino.0, %error, "a short extent before new data could not be read");
-            }
+        // Bytes are read back only where that never waits for a network.
+        if self.store.capabilities().local {
+            taken = self.tidy_runs(file, &mut state, taken);
         }
         let taken: Vec<RunBytes> =
             taken.into_iter().map(|(offset, bytes)| (offset, Arc::new(bytes))).collect();
@@ -97,20 +96,36 @@ impl Core {
         Ok(taken)
     }
 
-    /// A short extent right before the run is read back and cut again with it.
+    /// Small runs are put together with what is around them. Where that cannot be read, they stay small.
+    fn tidy_runs(
+        &self,
+        file: &File,
+        state: &mut FileState,
+        mut runs: Vec<(u64, Vec<u8>)>,
+    ) -> Vec<(u64, Vec<u8>)> {
+        let mut filled = 0;
+        for (offset, bytes) in &mut runs {
+            if let Err(error) = self.merge_tail(file, state, filled, (offset, bytes)) {
+                tracing::warn!(ino = file.ino.0, %error, "a short extent before new bytes could not be read");
+            }
+            filled = *offset + bytes.len() as u64;
+        }
+        self.join_windows(file, state, runs)
+    }
+
+    /// A short extent right before the run is read back and cut again with it, unless it reaches below
+    /// `filled`, where a run before this one has newer bytes.
     fn merge_tail(
         &self,
         file: &File,
         state: &mut FileState,
-        offset: &mut u64,
-        bytes: &mut Vec<u8>,
+        filled: u64,
+        (offset, bytes): (&mut u64, &mut Vec<u8>),
     ) -> Result<()> {
         let Some(last) = offset.checked_sub(1) else { return Ok(()) };
         let Some((start, extent)) = state.extents(file.ino, &self.database)?.at(last) else { return Ok(()) };
-        if extent.len > TAIL_MERGE_LEN_MAX
-            || extent.len > 4 * bytes.len() as u64
-            || start + extent.len != *offset
-        {
+        let short = extent.len <= TAIL_MERGE_LEN_MAX.min(4 * bytes.len() as u64);
+        if !short || start < filled || start + extent.len != *offset {
             return Ok(());
         }
         let mut merged = vec![0; extent.len as usize];

@@ -12,6 +12,7 @@ mod publish;
 pub(crate) mod recover;
 mod runs;
 mod tree_objects;
+mod window;
 mod work;
 
 pub(crate) use commit::Committer;

@@ -1,5 +1,7 @@
 //! Claims about one open namespace, made through its API over stores and disks in memory.
 
+#![allow(clippy::unwrap_used, reason = "a claim that does not hold shall panic")]
+
 mod lifecycle;
 mod model;
 mod support;
