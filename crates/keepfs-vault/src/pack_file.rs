@@ -54,20 +54,7 @@ struct State {
     closed: bool,
     /// Length with the trailer, once that is written.
     object_len: Option<u64>,
-    /// It is a job of the publisher, or was discarded.
-    handed_over: bool,
     published: bool,
-}
-
-/// What is to be done with a pack that takes no more chunks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Handover {
-    /// Nothing, or not yet.
-    Wait,
-    /// Every entry is settled: publish it.
-    Publish,
-    /// It holds nothing: discard it.
-    Discard,
 }
 
 /// A staged pack.
@@ -240,15 +227,11 @@ impl PackFile {
         self.state.lock().entries.is_empty()
     }
 
-    /// Whether it is time to hand the pack over; the caller to whom it says so does it.
-    pub(crate) fn hand_over(&self) -> Handover {
-        let mut state = self.state.lock();
+    /// Whether it is complete: closed, nobody at work on it, and the caller has all of its entries.
+    pub(crate) fn is_complete(&self) -> bool {
+        let state = self.state.lock();
         let is_quiet = state.writing == 0 && !state.broken;
-        if state.handed_over || !state.closed || !is_quiet || (state.settled as usize) < state.entries.len() {
-            return Handover::Wait;
-        }
-        state.handed_over = true;
-        if state.entries.is_empty() { Handover::Discard } else { Handover::Publish }
+        state.published || (state.closed && is_quiet && state.settled as usize == state.entries.len())
     }
 
     /// Bytes of its chunks, or of the whole object once it has its trailer.
@@ -271,8 +254,13 @@ impl PackFile {
     }
 
     /// Closes the pack and writes its trailer, unless that is done. After an error it can be tried again.
-    /// Gives the length of the object.
-    pub(crate) fn seal(&self, keys: &NamespaceKeys, env: &dyn Env, staging: &dyn Staging) -> Result<u64> {
+    /// Gives the length of the object; `None` if it turned out to hold nothing.
+    pub(crate) fn seal(
+        &self,
+        keys: &NamespaceKeys,
+        env: &dyn Env,
+        staging: &dyn Staging,
+    ) -> Result<Option<u64>> {
         let _sealing = self.sealing.lock();
         let table = {
             let mut state = self.state.lock();
@@ -280,8 +268,8 @@ impl PackFile {
             while state.writing > 0 || state.broken {
                 self.changed.wait(&mut state);
             }
-            if let Some(len) = state.object_len {
-                return Ok(len);
+            if state.object_len.is_some() || state.entries.is_empty() {
+                return Ok(state.object_len);
             }
             PackTable { entries: state.entries.clone() }
         };
@@ -295,7 +283,7 @@ impl PackFile {
             staged.truncate(object_len)?;
         }
         self.state.lock().object_len = Some(object_len);
-        Ok(object_len)
+        Ok(Some(object_len))
     }
 
     /// Makes durable what was written before the call.

@@ -1,6 +1,6 @@
 //! Appends sealed chunks to open packs, makes them durable, and hands full packs to the publisher.
 //!
-//! It owns the open packs (one in each lane) and all that are not settled yet. It never sees plaintext.
+//! It owns the open packs (one in each lane) and all that are not complete yet. It never sees plaintext.
 //!
 //! Order of locks: a lane, then the list of growing packs, then a pack's own state. No lock is held while a
 //! chunk is written; a lane's is held while a new pack is created, once in 48 MiB.
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Result, VaultError};
 use crate::limits::LANES;
-use crate::pack_file::{Handover, PackFile, Slot};
+use crate::pack_file::{PackFile, Slot};
 use crate::packs::{PackJob, Packs};
 use crate::publisher::Publisher;
 
@@ -35,7 +35,7 @@ pub(crate) struct Packer {
     next_counter: AtomicU64,
     next_lane: AtomicU64,
     lanes: [Mutex<Option<Arc<PackFile>>>; LANES],
-    /// Packs that were not handed over yet, in the order in which they were made.
+    /// Packs that are not complete yet, in the order in which they were made.
     growing: Mutex<Vec<Arc<PackFile>>>,
     /// Packs written since the last sync.
     dirty: Mutex<Vec<Arc<PackFile>>>,
@@ -99,7 +99,7 @@ impl Packer {
             pack.complete(&slot, written.is_ok());
             let is_visible = written.is_ok() && pack.wait_visible(&slot);
             if pack.is_closed() {
-                self.hand_over(&pack, publisher);
+                self.note_progress(&pack, publisher);
             }
             written?;
             if is_visible {
@@ -140,27 +140,21 @@ impl Packer {
         Ok(PackId(u64::from(self.machine.0) << COUNTER_BITS | counter))
     }
 
-    /// The pack takes no more chunks.
+    /// The pack takes no more chunks. Its job is queued at once, so that a segment queued after this waits
+    /// for it; it runs when the pack is complete. A pack that was published before the caller's journal has
+    /// its entries could have its number used again after a crash.
     fn retire(&self, pack: &Arc<PackFile>, publisher: &Publisher) {
         pack.close();
         self.packs.note_idle(pack);
-        self.hand_over(pack, publisher);
+        publisher.enqueue_pack(Arc::new(PackJob::new(self.packs.clone(), pack.clone())));
+        self.note_progress(pack, publisher);
     }
 
-    /// Gives a closed pack to the publisher once the caller has all of its entries. A pack that a journal
-    /// does not know could be published and then have its number used again after a crash.
-    fn hand_over(&self, pack: &Arc<PackFile>, publisher: &Publisher) {
-        let handover = pack.hand_over();
-        if handover == Handover::Wait {
-            return;
-        }
-        self.growing.lock().retain(|other| other.id != pack.id);
-        match handover {
-            Handover::Publish => {
-                publisher.enqueue_pack(Arc::new(PackJob::new(self.packs.clone(), pack.clone())));
-            }
-            // An empty object that stays behind costs nothing; the next run discards it.
-            _ => drop(self.packs.discard(pack)),
+    /// Something happened to a closed pack that may have been all its job waits for.
+    fn note_progress(&self, pack: &Arc<PackFile>, publisher: &Publisher) {
+        if pack.is_complete() {
+            self.growing.lock().retain(|other| other.id != pack.id);
+            publisher.notify();
         }
     }
 
@@ -181,7 +175,7 @@ impl Packer {
         let Some(pack) = found else { return Vec::new() };
         let settled = pack.settle(end);
         if pack.is_closed() {
-            self.hand_over(&pack, publisher);
+            self.note_progress(&pack, publisher);
         }
         settled
     }
@@ -219,8 +213,7 @@ impl Packer {
         Ok(())
     }
 
-    /// Closes the open packs, writes their trailers and makes them durable. They go to the publisher as
-    /// soon as they are settled.
+    /// Closes the open packs, queues them for the publisher, writes their trailers and makes them durable.
     pub(crate) fn close_packs(&self, publisher: &Publisher) -> Result<Vec<PackId>> {
         self.check()?;
         let mut closed = Vec::new();
@@ -240,12 +233,14 @@ impl Packer {
         Ok(closed.iter().map(|pack| pack.id).collect())
     }
 
-    /// Lets go of open packs that hold nothing.
-    pub(crate) fn discard_empty(&self, publisher: &Publisher) {
+    /// Removes open packs that hold nothing.
+    pub(crate) fn discard_empty(&self) {
         for lane in &self.lanes {
             let empty = lane.lock().take_if(|pack| pack.is_empty());
             if let Some(pack) = empty {
-                self.retire(&pack, publisher);
+                self.growing.lock().retain(|other| other.id != pack.id);
+                // What stays behind costs nothing; the next run discards it.
+                let _ = self.packs.discard(&pack);
             }
         }
     }

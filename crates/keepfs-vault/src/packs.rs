@@ -130,6 +130,7 @@ impl Packs {
     /// Removes a staged pack that holds nothing.
     pub(crate) fn discard(&self, pack: &PackFile) -> Result<()> {
         self.staged.write().remove(&pack.id);
+        self.idle_handles.lock().retain(|other| other.id != pack.id);
         Ok(self.staging()?.discard(&pack.name)?)
     }
 
@@ -160,7 +161,10 @@ impl Packs {
     }
 
     fn publish(&self, pack: &Arc<PackFile>) -> Result<()> {
-        let object_len = pack.seal(&self.keys, &*self.env, self.staging()?)?;
+        let Some(object_len) = pack.seal(&self.keys, &*self.env, self.staging()?)? else {
+            // Every write to it failed and was taken back.
+            return self.discard(pack);
+        };
         let staged = pack.handle.get(&pack.name, self.staging()?)?;
         match staged.publish() {
             Err(StoreError::Exists { .. }) => {
@@ -208,6 +212,10 @@ impl PackJob {
 impl PublishPack for PackJob {
     fn publish(&self) -> Result<()> {
         self.packs.publish(&self.pack)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pack.is_complete()
     }
 
     fn pack(&self) -> PackId {

@@ -179,6 +179,13 @@ impl Publisher {
         }
     }
 
+    /// A pack that was queued may have become ready.
+    pub(crate) fn notify(&self) {
+        // Under the lock, so that no thread is between looking at the queue and waiting.
+        let _queue = self.shared.queue.lock();
+        self.shared.changed.notify_all();
+    }
+
     /// Ends all pauses: something changed for the better (the network is back, the disk has room).
     pub fn poke(&self) {
         self.shared.queue.lock().forget_pauses();

@@ -84,6 +84,8 @@ pub struct Pending {
 
 /// A pack that can be published; tried again after errors.
 pub(crate) trait PublishPack: Send + Sync {
+    /// Whether it may be published now. Until then its job does not run, and what waits for it waits on.
+    fn is_ready(&self) -> bool;
     /// Makes it durable and visible on the store.
     fn publish(&self) -> Result<()>;
     /// Which.
@@ -123,6 +125,14 @@ impl Work {
     /// Whether it waits for everything queued before it.
     fn waits(&self) -> bool {
         !matches!(self, Work::Pack(_) | Work::Object(Job::Put { .. }))
+    }
+
+    /// Whether it can run at all yet.
+    fn is_ready(&self) -> bool {
+        match self {
+            Work::Pack(pack) => pack.is_ready(),
+            Work::Object(_) => true,
+        }
     }
 
     /// Whether later jobs that wait also wait for this one. A store may forbid deleting for good; that must
@@ -201,7 +211,7 @@ impl Queue {
         let mut blocked = false;
         let mut soonest: Option<Duration> = None;
         for (id, entry) in &mut self.jobs {
-            let must_wait = entry.running || blocked && entry.work.waits();
+            let must_wait = entry.running || blocked && entry.work.waits() || !entry.work.is_ready();
             blocked |= entry.work.is_waited_for();
             if must_wait {
                 continue;

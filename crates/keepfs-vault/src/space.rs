@@ -261,8 +261,8 @@ impl ChunkSpace {
         self.packer.take_added()
     }
 
-    /// The entries of a pack below `end` are durable in the caller's journal and its index finds them. Only
-    /// when all of a closed pack's entries are settled does the pack go to the publisher.
+    /// The entries of a pack below `end` are durable in the caller's journal and its index finds them. A
+    /// closed pack is published only when all of its entries are settled.
     pub fn settled(&self, pack: PackId, end: u32) {
         for (id, index) in self.packer.settle(pack, end, &self.publisher) {
             self.overlay.settled(&id, (pack, index));
@@ -295,8 +295,8 @@ impl ChunkSpace {
         self.prefetcher.hint(chunks);
     }
 
-    /// Closes the open packs: trailers written, everything durable. Each goes to the publisher as soon as
-    /// all of its entries are settled, which may be at once.
+    /// Closes the open packs: trailers written, everything durable, jobs queued. Segments and heads queued
+    /// after this wait for them. A job runs as soon as all entries of its pack are settled.
     ///
     /// # Errors
     /// As [`ChunkSpace::sync`]; or [`VaultError::Store`] if a trailer could not be written: the packs are
@@ -374,6 +374,6 @@ impl ChunkSpace {
 
 impl Drop for ChunkSpace {
     fn drop(&mut self) {
-        self.packer.discard_empty(&self.publisher);
+        self.packer.discard_empty();
     }
 }

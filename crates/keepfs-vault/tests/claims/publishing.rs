@@ -268,6 +268,20 @@ fn check_order(store: &MemoryStore, needs: &[(ObjectName, Vec<ObjectName>)], see
 }
 
 #[test]
+fn a_segment_waits_for_a_closed_pack_whose_last_entries_are_not_settled() {
+    let world = World::new();
+    world.put(b"in the segment").unwrap();
+    world.commit();
+    world.put(b"put before the pack was closed, and in no journal yet").unwrap();
+    world.close_packs().unwrap();
+    world.publisher().enqueue(Job::Segment { name: name(1), bytes: vec![1] });
+    assert!(!world.publisher().run_next());
+    world.commit();
+    while world.publisher().run_next() {}
+    assert_eq!(world.store.names().len(), 2);
+}
+
+#[test]
 fn subjects_tell_packs_from_objects() {
     let world = World::new();
     let told: Arc<Mutex<Vec<Subject>>> = Arc::default();
