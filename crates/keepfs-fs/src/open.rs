@@ -95,12 +95,16 @@ impl Fs {
         if !core.options.read_only {
             core.settle_replayed()?;
             core.catch_up_segments()?;
-            core.space.publisher().start_threads(PUBLISH_THREADS)?;
+            if core.options.background {
+                core.space.publisher().start_threads(PUBLISH_THREADS)?;
+            }
         }
         if !core.options.read_only && is_new {
             core.own_root()?;
         }
-        core.start()?;
+        if core.options.background {
+            core.start()?;
+        }
         Ok(Self { core })
     }
 }

@@ -44,6 +44,9 @@ pub struct Options {
     pub owner: (u32, u32),
     /// Sizes of the journal.
     pub journal: JournalOptions,
+    /// Whether threads of its own commit, drain, publish and look after caches. Without them, as in a
+    /// simulated world, only calls do, and a call that waits for the store runs the publisher itself.
+    pub background: bool,
     /// Threads that open chunks ahead of sequential readers.
     pub prefetch_threads: usize,
     /// Operations in the log after which a checkpoint of the tree goes to the store.
@@ -66,6 +69,7 @@ impl Options {
             store_patience: Duration::from_secs(30),
             owner: (0, 0),
             journal: JournalOptions::default(),
+            background: true,
             prefetch_threads: 2,
             checkpoint_operations: 10_000,
         }

@@ -136,6 +136,26 @@ impl FaultyDisk {
         disk
     }
 
+    /// A disk of its own with the same durable contents, and nothing pending, open or locked.
+    pub fn fork(&self) -> Self {
+        let state = self.state.lock();
+        let node = |node: &Node| Node {
+            is_dir: node.is_dir,
+            bytes: node.durable.clone(),
+            durable: node.durable.clone(),
+            pending: Vec::new(),
+        };
+        let copy = State {
+            root: state.root.clone(),
+            nodes: state.nodes.iter().map(|(number, old)| (*number, node(old))).collect(),
+            names: state.durable_names.clone(),
+            durable_names: state.durable_names.clone(),
+            next_node: state.next_node,
+            ..State::default()
+        };
+        Self { state: Arc::new(Mutex::new(copy)) }
+    }
+
     /// Sets what shall go wrong from here on; nothing, if `None`.
     pub fn set_trouble(&self, trouble: Option<Trouble>) {
         let mut state = self.state.lock();

@@ -149,13 +149,14 @@ impl Core {
         publisher.poke();
         let begun = Instant::now();
         loop {
-            let idle = publisher.wait_until_idle(PROGRESS_INTERVAL);
+            let idle = self.wait_for_publisher();
             let pending = publisher.pending();
             progress(&pending);
             if idle && self.cuts.published.load(Ordering::Acquire) >= wanted {
                 return Ok(());
             }
-            let stuck = pending.last_error.clone().filter(|_| begun.elapsed() > self.options.store_patience);
+            let patient = self.options.background && begun.elapsed() <= self.options.store_patience;
+            let stuck = pending.last_error.clone().filter(|_| !patient);
             if let Some(detail) = stuck {
                 return Err(FsError::Behind { bytes: pending.bytes, detail });
             }
@@ -164,12 +165,22 @@ impl Core {
 }
 
 impl Core {
+    /// Gives the publisher a moment, or runs it where nobody else does. True when it has nothing left.
+    fn wait_for_publisher(&self) -> bool {
+        let publisher = self.space.publisher();
+        if self.options.background {
+            return publisher.wait_until_idle(PROGRESS_INTERVAL);
+        }
+        while publisher.run_next() {}
+        publisher.pending().objects == 0
+    }
+
     /// Lets the publisher finish what it can, for as long as it gets on.
     pub(crate) fn drain_publisher(&self) {
         let publisher = self.space.publisher();
         publisher.poke();
         loop {
-            if publisher.wait_until_idle(PROGRESS_INTERVAL) {
+            if self.wait_for_publisher() {
                 return;
             }
             if let Some(detail) = publisher.pending().last_error {

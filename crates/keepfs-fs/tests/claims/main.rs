@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a claim that does not hold shall panic")]
 
+mod crash;
 mod lifecycle;
 mod model;
 mod support;

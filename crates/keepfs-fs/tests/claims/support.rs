@@ -8,7 +8,7 @@ use std::time::Duration;
 use keepfs_format::compress::Compression;
 use keepfs_format::env::Env;
 use keepfs_fs::disk::{FaultyDisk, LocalDisk};
-use keepfs_fs::home::{self, KdfParams, NewVault, Site, UnlockSecret, Unlocked};
+use keepfs_fs::home::{self, KdfParams, NewVault, RecoveryPhrase, Site, UnlockSecret, Unlocked};
 use keepfs_fs::{Attr, Caller, Fs, Handle, Ino, Kind, NewNode, Options, Time, World};
 use keepfs_store::{MemoryStore, Store};
 use parking_lot::Mutex;
@@ -56,17 +56,47 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A new vault.
-    pub(crate) fn found(seed: u64) -> (Self, Fs) {
+    /// A new vault, not open, and the phrase that opens it without hashing a password.
+    pub(crate) fn found_closed(seed: u64) -> (Self, RecoveryPhrase) {
         let place = Self::beside(MemoryStore::new(), seed);
-        let new = NewVault {
+        let (phrase, _) = home::init(&place.site(), &Self::new_vault()).unwrap();
+        (place, phrase)
+    }
+
+    /// The same vault and machine, on a store and a disk of their own.
+    pub(crate) fn fork(&self, seed: u64) -> Self {
+        Self {
+            store: self.store.fork(),
+            disk: Arc::new(self.disk.fork()),
+            env: Arc::new(SeededEnv::new(seed)),
+            state_dir: self.state_dir.clone(),
+        }
+    }
+
+    /// Opens without threads: nothing happens but what calls do.
+    pub(crate) fn open_quiet(&self, store: Arc<dyn Store>, phrase: &RecoveryPhrase) -> keepfs_fs::Result<Fs> {
+        let unlocked = home::unlock(&self.site(), UnlockSecret::Phrase(phrase))?;
+        let world = World { store, ..self.world(unlocked) };
+        let mut options = Self::options(&self.state_dir);
+        options.background = false;
+        options.prefetch_threads = 0;
+        Fs::start(world, options)
+    }
+
+    fn new_vault() -> NewVault<'static> {
+        NewVault {
             password: PASSWORD,
             kdf: KdfParams::FLOOR,
             user_name: "founder",
             machine_name: "first",
             compression: Compression::Zstd(1),
-        };
-        let (_, unlocked) = home::init(&place.site(), &new).unwrap();
+        }
+    }
+
+    /// A new vault.
+    pub(crate) fn found(seed: u64) -> (Self, Fs) {
+        let place = Self::beside(MemoryStore::new(), seed);
+        let (_, unlocked) = home::init(&place.site(), &Self::new_vault()).unwrap();
         let fs = place.start(unlocked);
         (place, fs)
     }
