@@ -17,7 +17,7 @@ from harness import ROOT, TOOLS, run_script
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXPECTED = os.path.join(HERE, "pjdfstest.expected")
-# The kernel answers EBUSY while the last close of a removed file is still on its way to the daemon. Type helpers of
+# The kernel answers EBUSY also while the last close of a removed file is still on its way to the daemon. Type helpers of
 # mount(8) must not be asked: the file system is mounted already.
 MOUNT_WRAPPER = """#!/bin/sh
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
@@ -29,13 +29,14 @@ exit 32
 """
 
 
-def configuration(report):
+def configuration(report, allow_remount):
     with open(os.path.join(HERE, "pjdfstest.toml")) as template:
         text = template.read()
     group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
-    path = report.path("pjdfstest.toml")
+    path = report.path(f"pjdfstest-{allow_remount}.toml")
+    text = text.replace('"nogroup"', f'"{group}"').replace("allow_remount = true", f"allow_remount = {allow_remount}")
     with open(path, "w") as out:
-        out.write(text.replace('"nogroup"', f'"{group}"'))
+        out.write(text)
     return path
 
 
@@ -46,7 +47,7 @@ def make_users():
         subprocess.run(["useradd", "--system", "--no-create-home", "--user-group", "--shell", "/usr/sbin/nologin", "tests"], check=True)
 
 
-def run(report, folder):
+def run(report, folder, allow_remount, *patterns):
     wrappers = report.path("bin")
     os.makedirs(wrappers, exist_ok=True)
     with open(f"{wrappers}/mount", "w") as out:
@@ -57,7 +58,7 @@ def run(report, folder):
     tool = shutil.which("pjdfstest", path=f"{TOOLS}:{os.environ['PATH']}")
     report.need(tool, "pjdfstest is installed (cargo install pjdfstest --version 0.2.2)")
     result = subprocess.run(
-        [tool, "-c", configuration(report), "-s", second, "-p", folder],
+        [tool, "-c", configuration(report, allow_remount), "-s", second, "-p", folder, *patterns],
         capture_output=True,
         text=True,
         errors="replace",
@@ -89,7 +90,11 @@ def body(report):
         vault.init()
         vault.mount()
         folder = vault.mountpoint
-    verdicts, details = parse(run(report, folder))
+    # The kernel refuses to remount while something still holds a removed file, as cases before may have left it;
+    # so the read-only cases have a run of their own.
+    verdicts, details = parse(run(report, folder, "false"))
+    again, more = parse(run(report, folder, "true", "erofs"))
+    verdicts, details = {**verdicts, **again}, {**details, **more}
     passed = sorted(name for name, verdict in verdicts.items() if verdict == "ok")
     failed = sorted(name for name, verdict in verdicts.items() if verdict == "FAILED")
     skipped = sorted(name for name, verdict in verdicts.items() if verdict == "skipped")

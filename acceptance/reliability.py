@@ -43,7 +43,7 @@ ROWS = [
     ("unreadable after one flipped byte in a pack", "bad_input", "{unreadable_after_flipped_byte} bytes, 0 wrong", None),
     ("small objects flipped or removed, one at a time", "bad_input", "{metadata_harms}", None),
     ("claims of the bad days that hold (full store, full disk, read-only, gone, damaged)", "bad_input", "{passed_claims} of {all_claims}", None),
-    ("growth of the store by a copy of a tree", "dedup", "{growth_by_copy} %", None),
+    ("growth of the store by a copy of a tree, in parts of the tree", "dedup", "{growth_by_copy} %", None),
     ("objects for 10,000 files of 1 KiB", "dedup", "{objects_for_small_files}", None),
     ("growth by a byte inserted at the front of 100 MiB", "dedup", "{growth_by_inserted_byte} bytes", None),
     ("peak memory of the daemon, large file written, read, patched", "memory", "{peak} MiB", "KEEPFS_GIB"),
