@@ -80,7 +80,10 @@ pub(crate) fn sentence(pending: &Pending) -> String {
     if pending.is_nothing() {
         return "everything is on the store".to_owned();
     }
-    let mut text = format!("{} in {} objects not yet on the store", Size(pending.bytes), pending.objects);
+    let mut text = match pending.objects {
+        0 => format!("{} not yet on the store", Size(pending.bytes)),
+        objects => format!("{} in {objects} objects not yet on the store", Size(pending.bytes)),
+    };
     if let Some(age) = pending.oldest_age_seconds {
         text += &format!(", the oldest for {}", span(age));
     }

@@ -57,7 +57,6 @@ struct End {
 pub(crate) fn run(launch: &Launch, password: Password, ready: impl FnOnce(Ready) -> bool) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let vault = Arc::new(OpenVault::open(launch, password)?);
-    leftover::forget(&launch.places);
     let end = match vault.mount(launch) {
         Ok(mounted) => serve(launch, &vault, mounted, ready),
         Err(failure) => {
@@ -76,6 +75,7 @@ fn serve(
     mounted: Mounted,
     ready: impl FnOnce(Ready) -> bool,
 ) -> Result<End> {
+    leftover::forget(&launch.places);
     let mounted = Arc::new(mounted);
     let reporter = Arc::new(Reporter::new(launch.clone(), Arc::clone(vault)));
     let notify = Notify::from_environment();

@@ -43,7 +43,10 @@ fn source_is_a_vault_or_the_url_of_its_store() {
         fs::write(world.mount.join("file"), source).unwrap();
         world.run(["unmount", world.mount_str()]).ok();
     }
-    call(&world, "default", &format!("{options},ro")).ok();
+    call(&world, "default", &format!("{options},ro,noexec")).ok();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = table.lines().find(|line| line.contains(world.mount_str())).unwrap();
+    assert!(line.contains("noexec") && line.contains(" - fuse.keepfs default ro"), "{line}");
     assert!(fs::write(world.mount.join("file"), "").is_err());
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::Command;
 
-use crate::world::{World, contents, fill, outcome};
+use crate::world::{World, contents, fill, is_alive, noise, outcome, wait_until};
 
 #[test]
 fn mount_in_use_stays_and_the_user_is_named() {
@@ -38,7 +38,7 @@ fn foreign_tools_can_unmount_too() {
     let daemon = world.daemon();
     let unmounted = Command::new("umount").arg(&world.mount).status().unwrap();
     assert!(unmounted.success());
-    assert!(crate::world::wait_until(|| !crate::world::is_alive(daemon)));
+    assert!(wait_until(|| !is_alive(daemon)));
     world.run(["mount", world.mount_str()]).ok();
     assert_eq!(fs::read(world.mount.join("file")).unwrap(), b"content");
 }
@@ -126,4 +126,62 @@ fn help_and_version_are_answers() {
         assert!(!said.out.is_empty() && said.err.is_empty(), "{said:?}");
     }
     assert!(!world.run(["--help"]).ok().out.contains("daemon-of-mount"));
+}
+
+#[test]
+fn full_store_is_told_and_nothing_is_lost() {
+    if !crate::world::is_root() {
+        // A store that fills up on purpose is a small file system of its own, which only root can mount.
+        return;
+    }
+    let world = World::new();
+    let full = Full::mount(&world);
+    let url = format!("{}?staging=local", world.url());
+    world.run(["init", &url, "--kdf-memory", "64MiB", "--yes"]).ok();
+    world.run(["mount", world.mount_str()]).ok();
+    let content = noise(50_000_000, 11);
+    fs::write(world.mount.join("large"), &content).unwrap();
+    let error = |status: serde_json::Value| status["pending"]["store_error"].as_str().map(str::to_owned);
+    assert!(wait_until(|| error(world.status()).is_some_and(|error| error.contains("full"))));
+    let said = world.run(["unmount", world.mount_str()]).ok();
+    assert!(said.out.contains("not yet on the store"), "{said:?}");
+    let status = world.status();
+    assert!(status["pending"]["bytes"].as_u64().unwrap() > 0 && error(status.clone()).is_some(), "{status}");
+
+    world.run(["mount", world.mount_str()]).ok();
+    full.grow();
+    world.run(["sync"]).ok();
+    assert_eq!(world.status()["pending"]["bytes"], 0);
+    world.run(["unmount", world.mount_str()]).ok();
+    fs::remove_dir_all(&world.home).unwrap();
+    world.run(["join", &url]).ok();
+    world.run(["mount", world.mount_str()]).ok();
+    assert!(fs::read(world.mount.join("large")).unwrap() == content);
+    world.run(["unmount", world.mount_str()]).ok();
+}
+
+/// A small file system for the store.
+struct Full(std::path::PathBuf);
+
+impl Full {
+    fn mount(world: &World) -> Self {
+        fs::create_dir(&world.store).unwrap();
+        let full = Self(world.store.clone());
+        full.call("mount", &["-t", "tmpfs", "-o", "size=20m", "none"]);
+        full
+    }
+
+    fn grow(&self) {
+        self.call("mount", &["-o", "remount,size=200m"]);
+    }
+
+    fn call(&self, program: &str, arguments: &[&str]) {
+        assert!(Command::new(program).args(arguments).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
