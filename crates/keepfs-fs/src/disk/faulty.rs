@@ -9,7 +9,9 @@
 //!
 //! Everything follows from the seeds; there is no clock and no other chance.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod node;
+mod state;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{LocalDisk, LocalFile, SECTOR_LEN};
+use node::{Chance, Node};
+use state::{Failure, NameChange, State};
 
 /// What shall go wrong. Calls of disk and files are counted from the moment this is set; the first is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,80 +50,6 @@ pub enum Trouble {
 #[derive(Clone, Default)]
 pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    root: PathBuf,
-    nodes: HashMap<u64, Node>,
-    names: BTreeMap<PathBuf, u64>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    pending_names: Vec<NameChange>,
-    locks: HashSet<PathBuf>,
-    next_node: u64,
-    /// Counts power cuts: a handle of an earlier life is dead.
-    life: u64,
-    calls: u64,
-    trouble: Option<Trouble>,
-    chance: Chance,
-}
-
-#[derive(Default)]
-struct Node {
-    is_dir: bool,
-    bytes: Vec<u8>,
-    durable: Vec<u8>,
-    /// Contents that sectors got since the last sync, oldest first.
-    pending: Vec<(usize, [u8; SECTOR_LEN])>,
-}
-
-struct NameChange {
-    removed: Option<PathBuf>,
-    set: Option<(PathBuf, u64)>,
-}
-
-/// SplitMix64: enough to choose among outcomes.
-#[derive(Default)]
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
-    }
-}
-
-/// How a call fails.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    Error(i32),
-    /// The power goes during this call.
-    PowerLost,
-    /// The power went before this call, which therefore does nothing.
-    PowerOff,
-}
-
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> Self {
-        Self::from_raw_os_error(match failure {
-            Failure::Error(errno) => errno,
-            Failure::PowerLost | Failure::PowerOff => libc::EIO,
-        })
-    }
-}
-
-/// How much of what was pending a power cut leaves.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Survival {
-    Nothing,
-    All,
-    Some,
 }
 
 impl FaultyDisk {
@@ -193,139 +123,6 @@ impl FaultyDisk {
         state
             .nodes
             .insert(number, Node { is_dir: false, durable: bytes.clone(), bytes, pending: Vec::new() });
-    }
-}
-
-impl State {
-    fn add_node(&mut self, is_dir: bool) -> u64 {
-        self.next_node += 1;
-        self.nodes.insert(self.next_node, Node { is_dir, ..Node::default() });
-        self.next_node
-    }
-
-    /// Counts a call and says whether and how it shall fail.
-    fn step(&mut self) -> Result<(), Failure> {
-        let call = self.calls;
-        self.calls += 1;
-        match self.trouble {
-            Some(Trouble::Fail { call: at, errno }) if call == at => Err(Failure::Error(errno)),
-            Some(Trouble::FailFrom { call: at, errno }) if call >= at => Err(Failure::Error(errno)),
-            Some(Trouble::PowerOff { call: at }) if call == at => Err(Failure::PowerLost),
-            Some(Trouble::PowerOff { call: at }) if call > at => Err(Failure::PowerOff),
-            _ => Ok(()),
-        }
-    }
-
-    fn change_name(&mut self, removed: Option<PathBuf>, set: Option<(PathBuf, u64)>) {
-        let change = NameChange { removed, set };
-        change.apply(&mut self.names);
-        self.pending_names.push(change);
-    }
-
-    fn find(&self, path: &Path) -> io::Result<u64> {
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn need_parent(&self, path: &Path) -> io::Result<()> {
-        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        let number = self.find(parent)?;
-        match self.nodes.get(&number) {
-            Some(node) if node.is_dir => Ok(()),
-            _ => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn power_cut(&mut self, seed: u64) {
-        self.life += 1;
-        self.trouble = None;
-        self.calls = 0;
-        self.locks.clear();
-        self.chance = Chance(seed);
-        let survival = match self.chance.below(8) {
-            0 => Survival::Nothing,
-            1 => Survival::All,
-            _ => Survival::Some,
-        };
-        for change in std::mem::take(&mut self.pending_names) {
-            if survival == Survival::All || (survival == Survival::Some && self.chance.below(2) == 0) {
-                change.apply(&mut self.durable_names);
-            }
-        }
-        let all = std::mem::take(&mut self.durable_names);
-        for (path, number) in &all {
-            // A parent sorts before what it holds, so it has been judged already.
-            let parent_is_held = path.parent().is_some_and(|parent| self.durable_names.contains_key(parent));
-            if parent_is_held || *path == self.root {
-                self.durable_names.insert(path.clone(), *number);
-            }
-        }
-        self.names = self.durable_names.clone();
-        let held: HashSet<u64> = self.names.values().copied().collect();
-        self.nodes.retain(|number, _| held.contains(number));
-        let mut numbers: Vec<u64> = held.into_iter().collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            if let Some(node) = self.nodes.get_mut(&number) {
-                node.power_cut(&mut self.chance, survival);
-            }
-        }
-    }
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        if let Some(path) = &self.removed {
-            names.remove(path);
-        }
-        if let Some((path, node)) = &self.set {
-            names.insert(path.clone(), *node);
-        }
-    }
-
-    fn is_in(&self, dir: &Path) -> bool {
-        let parent_is_dir = |path: &PathBuf| path.parent() == Some(dir);
-        self.removed.as_ref().is_some_and(parent_is_dir)
-            || self.set.as_ref().is_some_and(|(path, _)| parent_is_dir(path))
-    }
-}
-
-impl Node {
-    fn write(&mut self, offset: usize, data: &[u8]) {
-        if data.is_empty() {
-            return;
-        }
-        let end = offset + data.len();
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        self.bytes[offset..end].copy_from_slice(data);
-        for sector in offset / SECTOR_LEN..end.div_ceil(SECTOR_LEN) {
-            let start = sector * SECTOR_LEN;
-            let stop = (start + SECTOR_LEN).min(self.bytes.len());
-            let mut content = [0; SECTOR_LEN];
-            content[..stop - start].copy_from_slice(&self.bytes[start..stop]);
-            self.pending.push((sector, content));
-        }
-    }
-
-    fn power_cut(&mut self, chance: &mut Chance, survival: Survival) {
-        let lives = |chance: &mut Chance| match survival {
-            Survival::Nothing => false,
-            Survival::All => true,
-            Survival::Some => chance.below(2) == 0,
-        };
-        let length = if lives(chance) { self.bytes.len() } else { self.durable.len() };
-        let mut survivor = std::mem::take(&mut self.durable);
-        survivor.resize(length.next_multiple_of(SECTOR_LEN), 0);
-        for (sector, content) in std::mem::take(&mut self.pending) {
-            let start = sector * SECTOR_LEN;
-            if start < length && lives(chance) {
-                survivor[start..start + SECTOR_LEN].copy_from_slice(&content);
-            }
-        }
-        survivor.truncate(length);
-        self.bytes = survivor.clone();
-        self.durable = survivor;
     }
 }
 
@@ -513,20 +310,11 @@ impl LocalFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.on_node(|node, _, verdict| {
-            if verdict == Err(Failure::PowerLost) {
-                // What was pending is still judged by the power cut.
-            } else if verdict.is_ok() {
-                let length = node.bytes.len();
-                node.durable.resize(length.next_multiple_of(SECTOR_LEN), 0);
-                for (sector, content) in std::mem::take(&mut node.pending) {
-                    let start = sector * SECTOR_LEN;
-                    if start < length {
-                        node.durable[start..start + SECTOR_LEN].copy_from_slice(&content);
-                    }
-                }
-                node.durable.truncate(length);
-            } else {
-                node.pending.clear();
+            match verdict {
+                Ok(()) => node.sync(),
+                Err(Failure::Error(_)) => node.forget(),
+                // What is pending is judged by the power cut.
+                Err(Failure::PowerLost | Failure::PowerOff) => {}
             }
             Ok(verdict?)
         })
