@@ -144,6 +144,7 @@ fn assemble(
     let cuts = Cuts::default();
     *cuts.unsealed.lock() = unsealed;
     cuts.published.store(tree.progress.published_segment, std::sync::atomic::Ordering::Release);
+    cuts.headed.store(tree.progress.headed_segment, std::sync::atomic::Ordering::Release);
     let outbox = Outbox::default();
     outbox.begin(tree.progress.published_segment);
     Core {

@@ -21,6 +21,8 @@ pub(crate) struct Progress {
     pub last_segment_hash: [u8; 32],
     /// Highest sequence number of a segment that the store has.
     pub published_segment: u64,
+    /// Highest segment that a head on the store names.
+    pub headed_segment: u64,
     /// Highest logical time used.
     pub hlc: u64,
     /// Inodes in the tree.
@@ -69,6 +71,7 @@ impl Progress {
             last_pack: row.u64()?,
             last_segment: row.u64()?,
             published_segment: row.u64()?,
+            headed_segment: row.u64()?,
             hlc: row.u64()?,
             inodes: row.u64()?,
             content_len: row.u64()?,
@@ -88,13 +91,14 @@ impl Progress {
         Ok(progress)
     }
 
-    fn numbers(&self) -> [u64; 13] {
+    fn numbers(&self) -> [u64; 14] {
         [
             self.applied,
             self.last_number,
             self.last_pack,
             self.last_segment,
             self.published_segment,
+            self.headed_segment,
             self.hlc,
             self.inodes,
             self.content_len,

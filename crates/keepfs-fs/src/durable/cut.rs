@@ -32,6 +32,8 @@ pub(crate) struct Cuts {
     frozen: Mutex<Vec<(Changes, u64)>>,
     /// Highest segment that the store has.
     pub published: AtomicU64,
+    /// Highest segment that a head on the store names.
+    pub headed: AtomicU64,
     /// Held by the one checkpoint that is under way.
     pub checkpointing: Mutex<()>,
 }
@@ -133,6 +135,7 @@ impl Core {
     /// Writes all frozen rows, and forgets what only memory and journal held for them.
     pub(super) fn write_database(&self, progress: &mut Progress) -> Result<()> {
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);
+        progress.headed_segment = self.cuts.headed.load(Ordering::Acquire);
         let frozen = std::mem::take(&mut *self.cuts.frozen.lock());
         let mut settled = 0;
         for (mut changes, generation) in frozen {

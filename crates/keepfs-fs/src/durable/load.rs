@@ -138,6 +138,7 @@ fn settle_own(progress: &mut Progress, own: Option<&Head>) {
     progress.last_segment = head.seq;
     progress.last_segment_hash = head.segment.0;
     progress.published_segment = head.seq;
+    progress.headed_segment = head.seq;
     progress.head_generation = progress.head_generation.max(head.generation);
     if let Some(checkpoint) = head.checkpoint {
         progress.last_checkpoint = progress.last_checkpoint.max(checkpoint.number);

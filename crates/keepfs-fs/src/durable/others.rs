@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keepfs_format::head::{HEAD_OBJECT_LEN_MAX, Head};
 use keepfs_format::ids::MachineTag;
-use keepfs_format::signed::ObjectHash;
+use keepfs_format::signed::{ObjectHash, RosterPoint};
 use keepfs_format::vector::{Seen, VersionVector};
 use keepfs_store::{ObjectName, StoreError};
 
@@ -23,7 +23,7 @@ use crate::open::Parts;
 /// nothing to take over, and it goes on from what it has.
 pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut Progress) -> Result<()> {
     let reader = LogReader { parts };
-    let heads = match heads_of_all(&reader) {
+    let heads = match heads_of_all(&reader, progress) {
         Ok(heads) => heads,
         Err(FsError::Store(StoreError::Unavailable { detail, .. })) => {
             tracing::warn!(%detail, "the store was not reached; going on from local state");
@@ -55,12 +55,36 @@ pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut 
     database.write(&mut crate::database::Changes::default(), progress)
 }
 
-fn heads_of_all(reader: &LogReader<'_>) -> Result<Vec<Head>> {
+/// Every head that there is. This machine's own may be unreadable, if the store broke it off halfway when the
+/// machine died: what it would say is known here, and the next one replaces it.
+fn heads_of_all(reader: &LogReader<'_>, progress: &Progress) -> Result<Vec<Head>> {
     let mut heads = Vec::new();
     for machine in reader.parts.unlocked.roster().machines() {
-        heads.extend(reader.head(machine.tag)?);
+        match reader.head(machine.tag) {
+            Err(FsError::Format(error)) if machine.tag == reader.parts.unlocked.machine.tag => {
+                tracing::warn!(%error, "this machine's head on the store is damaged; it is written anew");
+                heads.push(own_head(reader, progress));
+            }
+            found => heads.extend(found?),
+        }
     }
     Ok(heads)
+}
+
+/// What this machine's head says, from local state.
+fn own_head(reader: &LogReader<'_>, progress: &Progress) -> Head {
+    let parts = reader.parts;
+    let roster = parts.unlocked.roster();
+    Head {
+        machine: parts.unlocked.machine.tag,
+        generation: progress.head_generation,
+        roster: RosterPoint { position: roster.entry_count() - 1, hash: roster.tip() },
+        time: parts.env.now(),
+        seq: progress.last_segment,
+        segment: ObjectHash(progress.last_segment_hash),
+        seen: progress.seen.clone(),
+        checkpoint: None,
+    }
 }
 
 fn is_news(head: &Head, own: MachineTag, seen: &VersionVector) -> bool {
@@ -70,7 +94,7 @@ fn is_news(head: &Head, own: MachineTag, seen: &VersionVector) -> bool {
 /// What the store once had it must still have.
 fn check_not_rolled_back(heads: &[Head], own: MachineTag, progress: &Progress) -> Result<()> {
     let known = progress.seen.iter().map(|seen| (seen.machine, seen.seq));
-    for (machine, expected) in known.chain([(own, progress.published_segment)]) {
+    for (machine, expected) in known.chain([(own, progress.headed_segment)]) {
         let found = heads.iter().find(|head| head.machine == machine).map_or(0, |head| head.seq);
         if found < expected {
             return Err(FsError::Rollback {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keepfs_format::head::{CheckpointRef, Head};
 use keepfs_format::signed::{ObjectHash, RosterPoint};
 use keepfs_store::ObjectName;
-use keepfs_vault::{Job, Outcome, Pending, Subject};
+use keepfs_vault::{Job, JobId, Outcome, Pending, Subject};
 use parking_lot::Mutex;
 
 use crate::core::Core;
@@ -33,6 +33,8 @@ struct OutboxState {
     in_flight: VecDeque<(ObjectName, u64)>,
     /// Highest segment that a head names.
     headed: u64,
+    /// Heads that the publisher has, each with the segment it names.
+    heads: Vec<(JobId, u64)>,
 }
 
 impl Outbox {
@@ -97,7 +99,10 @@ impl Core {
         };
         let (bytes, _) = head.seal(&self.keys, &self.unlocked.machine.signing, &*self.env)?;
         let name = ObjectName::new(&self.keys.head_name(self.machine))?;
-        self.space.publisher().enqueue(Job::Replace { name, bytes });
+        // The job may be done before this returns; whoever hears of it waits for this lock.
+        let mut outbox = self.outbox.state.lock();
+        let job = self.space.publisher().enqueue(Job::Replace { name, bytes });
+        outbox.heads.push((job, head.seq));
         Ok(())
     }
 
@@ -110,18 +115,25 @@ impl Core {
     /// The publisher tells of jobs that are done.
     pub(crate) fn hear_of_jobs(self: &Arc<Self>) {
         let core = Arc::downgrade(self);
-        self.space.publisher().set_on_done(Box::new(move |_, subject, outcome| {
+        self.space.publisher().set_on_done(Box::new(move |job, subject, outcome| {
+            // A head that a newer one made superfluous is told of while the newer one is being queued.
             let (Some(core), Subject::Object(name), Outcome::Done) = (core.upgrade(), subject, outcome)
             else {
                 return;
             };
-            core.object_done(name);
+            core.object_done(job, name);
         }));
     }
 
-    fn object_done(&self, name: &ObjectName) {
+    fn object_done(&self, job: JobId, name: &ObjectName) {
         {
             let mut outbox = self.outbox.state.lock();
+            if let Some(at) = outbox.heads.iter().position(|(head, _)| *head == job) {
+                let (_, seq) = outbox.heads.swap_remove(at);
+                outbox.heads.retain(|(newer, _)| *newer > job);
+                self.cuts.headed.fetch_max(seq, Ordering::AcqRel);
+                return;
+            }
             let Some(at) = outbox.in_flight.iter().position(|(queued, _)| queued == name) else { return };
             let Some((_, seq)) = outbox.in_flight.remove(at) else { return };
             self.cuts.published.fetch_max(seq, Ordering::AcqRel);
@@ -195,6 +207,7 @@ impl Core {
         let mut progress = self.tree.lock().progress.clone();
         progress.applied = self.journal.end().0;
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);
+        progress.headed_segment = self.cuts.headed.load(Ordering::Acquire);
         self.database.write(&mut crate::database::Changes::default(), &progress)
     }
 
