@@ -134,6 +134,13 @@ enum Record {
     Beheaded,
 }
 
+/// A good frame.
+struct Frame<'w> {
+    head: FrameHead,
+    payload: &'w [u8],
+    tag: Tag,
+}
+
 /// Why the walk leaves a file.
 enum Leave {
     /// The next file goes on from here.
@@ -203,7 +210,7 @@ impl<'a> Reader<'a> {
             if let Some(junction) = junction.filter(|junction| junction.position.0 <= position) {
                 return self.take_over(index, position, junction);
             }
-            let Some((head, payload, tag)) = self.read_frame(&mut window, offset)? else {
+            let Some(Frame { head, payload, tag }) = self.read_frame(&mut window, offset)? else {
                 return match junction {
                     Some(_) => {
                         Err(self.damage(index, position, "a frame that a later session built on is bad"))
@@ -242,12 +249,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the frame at `offset` if a good one is there that follows the last.
-    #[allow(clippy::type_complexity)]
     fn read_frame<'w>(
         &self,
         window: &'w mut Window<'_>,
         offset: u64,
-    ) -> Result<Option<(FrameHead, &'w [u8], Tag)>, JournalError> {
+    ) -> Result<Option<Frame<'w>>, JournalError> {
         let sector = offset / SECTOR_LEN as u64;
         let file = window.file;
         let Some(sealed) = window.get(offset, SEALED_HEAD_LEN)? else { return Ok(None) };
@@ -257,7 +263,11 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let Some(bytes) = window.get(offset, head.frame_len())? else { return Ok(None) };
-        Ok(frame::open_body(&file.sealer, sector, &head, bytes).map(|(payload, tag)| (head, payload, tag)))
+        Ok(frame::open_body(&file.sealer, sector, &head, bytes).map(|(payload, tag)| Frame {
+            head,
+            payload,
+            tag,
+        }))
     }
 
     /// Whether a frame of this kind may come now.
