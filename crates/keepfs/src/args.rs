@@ -85,6 +85,20 @@ pub(crate) struct PasswordFrom {
     pub(crate) password_command: Option<String>,
 }
 
+/// What opens an existing vault.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct UnlockWith {
+    /// Password source.
+    #[command(flatten)]
+    pub(crate) password: PasswordFrom,
+    /// Unlock with the recovery phrase instead of the password
+    #[arg(long)]
+    pub(crate) phrase: bool,
+    /// Read the recovery phrase from this file (implies --phrase)
+    #[arg(long, value_name = "FILE", env = "KEEPFS_PHRASE_FILE")]
+    pub(crate) phrase_file: Option<PathBuf>,
+}
+
 /// `init`.
 #[derive(Args, Debug)]
 pub(crate) struct Init {
@@ -111,15 +125,9 @@ pub(crate) struct Join {
     /// Where the vault lives
     #[arg(value_name = "STORE-URL")]
     pub(crate) store: String,
-    /// Password source.
+    /// What opens it.
     #[command(flatten)]
-    pub(crate) password: PasswordFrom,
-    /// Unlock with the recovery phrase instead of the password
-    #[arg(long)]
-    pub(crate) phrase: bool,
-    /// Read the recovery phrase from this file (implies --phrase)
-    #[arg(long, value_name = "FILE", env = "KEEPFS_PHRASE_FILE")]
-    pub(crate) phrase_file: Option<PathBuf>,
+    pub(crate) unlock: UnlockWith,
 }
 
 /// `mount`.
@@ -131,9 +139,9 @@ pub(crate) struct Mount {
     /// Stay in the foreground (for systemd: speaks its readiness protocol)
     #[arg(short, long)]
     pub(crate) foreground: bool,
-    /// Password source.
+    /// What opens the vault.
     #[command(flatten)]
-    pub(crate) password: PasswordFrom,
+    pub(crate) unlock: UnlockWith,
     /// Let other users of this machine see the files (permissions still hold)
     #[arg(long, env = "KEEPFS_ALLOW_OTHER", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) allow_other: bool,
@@ -240,9 +248,9 @@ pub(crate) enum KeyAction {
     List(Json),
     /// Change the password
     Passwd {
-        /// Source of the present password.
+        /// What opens the vault now.
         #[command(flatten)]
-        password: PasswordFrom,
+        unlock: UnlockWith,
         /// Read the new password from this file
         #[arg(long, value_name = "FILE", env = "KEEPFS_NEW_PASSWORD_FILE")]
         new_password_file: Option<PathBuf>,

@@ -2,15 +2,15 @@
 
 use keepfs_stores::OpenOptions;
 
-use crate::args::{Global, Init, Join, PasswordFrom};
+use crate::args::{Global, Init, Join};
 use crate::config::{ConfigFile, DEFAULT_VAULT};
 use crate::failure::{Failure, Result};
 use crate::home::{Home, VaultPlaces, check_vault_name};
 use crate::host::Holder;
 use crate::password::{self, Sources};
-use crate::phrase::{self, Outlet};
+use crate::phrase::Outlet;
 use crate::progress::Progress;
-use crate::wiring::{self, Guard, Secret};
+use crate::wiring::{self, Guard};
 
 /// Where a vault that is not in config.toml yet will stand.
 struct Newcomer {
@@ -36,16 +36,13 @@ impl Newcomer {
     }
 }
 
-fn sources(flags: &PasswordFrom) -> Sources<'_> {
-    Sources { flags, configured_file: None, configured_command: None }
-}
-
 /// Creates a vault.
 pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
     let newcomer = Newcomer::check(global, &wish.store)?;
     let kdf = wiring::kdf_of(wish.kdf_memory)?;
     wiring::check_vacant(&newcomer.store)?;
-    let password = password::new(&sources(&wish.password))?;
+    let sources = Sources { flags: &wish.password, configured_file: None, configured_command: None };
+    let password = password::new(&sources)?;
     let guard = Guard::take(&newcomer.places, &Holder::command("init"))?
         .with_store(&newcomer.store, OpenOptions { create: true })?;
     let outlet = Outlet::open(wish.phrase_file.as_deref(), wish.yes)?;
@@ -76,11 +73,7 @@ pub(crate) fn join(global: &Global, wish: &Join) -> Result<()> {
     let guard = Guard::take(&newcomer.places, &Holder::command("join"))?
         .with_store(&newcomer.store, OpenOptions::default())?;
     wiring::check_vault(&guard)?;
-    let secret = if wish.phrase || wish.phrase_file.is_some() {
-        Secret::Phrase(phrase::existing(wish.phrase_file.as_deref())?)
-    } else {
-        Secret::Password(password::existing(&sources(&wish.password), "Password of the vault: ")?)
-    };
+    let secret = super::secret(&wish.unlock, (None, None), "Password of the vault: ")?;
     let moment = Progress::moment("reading the vault");
     let notices = wiring::join(&guard, &secret)?;
     drop(moment);

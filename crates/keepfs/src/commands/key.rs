@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Chosen, chosen};
-use crate::args::{Global, KeyAction, PasswordFrom};
+use crate::args::{Global, KeyAction, PasswordFrom, UnlockWith};
 use crate::environment::now_secs;
 use crate::failure::Result;
 use crate::host::Holder;
-use crate::password::{self, Password, Sources};
+use crate::password;
 use crate::phrase::Outlet;
 use crate::progress::print_json;
 use crate::size::{Size, span};
@@ -25,8 +25,8 @@ pub(crate) fn key(global: &Global, action: KeyAction) -> Result<()> {
     let chosen = chosen(global)?;
     match action {
         KeyAction::List(output) => list(&chosen, output.json),
-        KeyAction::Passwd { password, new_password_file, kdf_memory } => {
-            change_password(&chosen, &password, new_password_file, kdf_memory)
+        KeyAction::Passwd { unlock, new_password_file, kdf_memory } => {
+            change_password(&chosen, &unlock, new_password_file, kdf_memory)
         }
         KeyAction::Phrase { password, phrase_file, yes } => {
             new_phrase(&chosen, &password, Outlet::open(phrase_file.as_deref(), yes)?)
@@ -38,19 +38,14 @@ fn guard(chosen: &Chosen) -> Result<Guard> {
     Guard::take(&chosen.places, &Holder::command("key"))?.with_store(&chosen.config.store, Default::default())
 }
 
-fn present_password(chosen: &Chosen, flags: &PasswordFrom) -> Result<Password> {
-    let sources = Sources {
-        flags,
-        configured_file: chosen.config.password_file.as_deref(),
-        configured_command: chosen.config.password_command.as_deref(),
-    };
-    password::existing(&sources, &format!("Password of vault '{}': ", chosen.name))
+fn present(chosen: &Chosen, from: &UnlockWith) -> Result<Secret> {
+    let configured = (chosen.config.password_file.as_deref(), chosen.config.password_command.as_deref());
+    super::secret(from, configured, &format!("Password of vault '{}': ", chosen.name))
 }
 
 fn list(chosen: &Chosen, json: bool) -> Result<()> {
     let guard = guard(chosen)?;
-    let password = present_password(chosen, &PasswordFrom::default())?;
-    let unlocked = wiring::unlock(&guard, &Secret::Password(password))?;
+    let unlocked = wiring::unlock(&guard, &present(chosen, &UnlockWith::default())?)?;
     let slots = wiring::slots(&unlocked)?;
     if json {
         print_json(&Slots { slots });
@@ -67,14 +62,13 @@ fn list(chosen: &Chosen, json: bool) -> Result<()> {
 
 fn change_password(
     chosen: &Chosen,
-    flags: &PasswordFrom,
+    from: &UnlockWith,
     new_password_file: Option<PathBuf>,
     kdf_memory: Option<Size>,
 ) -> Result<()> {
     let kdf = wiring::kdf_of(kdf_memory)?;
     let guard = guard(chosen)?;
-    let present = present_password(chosen, flags)?;
-    let mut unlocked = wiring::unlock(&guard, &Secret::Password(present))?;
+    let mut unlocked = wiring::unlock(&guard, &present(chosen, from)?)?;
     let fresh = match new_password_file {
         Some(path) => password::from_file(&path)?,
         None => password::ask_twice("New password: ")?,
@@ -86,8 +80,8 @@ fn change_password(
 
 fn new_phrase(chosen: &Chosen, flags: &PasswordFrom, outlet: Outlet) -> Result<()> {
     let changed = guard(chosen).and_then(|guard| {
-        let present = present_password(chosen, flags)?;
-        let mut unlocked = wiring::unlock(&guard, &Secret::Password(present))?;
+        let from = UnlockWith { password: flags.clone(), ..UnlockWith::default() };
+        let mut unlocked = wiring::unlock(&guard, &present(chosen, &from)?)?;
         wiring::new_phrase(&guard, &mut unlocked)
     });
     match changed {

@@ -15,13 +15,17 @@ mod unmount;
 pub(crate) use mount::{Wish, mount};
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::CommandFactory;
 
-use crate::args::{Arguments, Command, Global};
+use crate::args::{Arguments, Command, Global, UnlockWith};
 use crate::config::{ConfigFile, DEFAULT_VAULT, VaultConfig};
 use crate::failure::Result;
 use crate::home::{Home, VaultPlaces, check_vault_name};
+use crate::password::{self, Sources};
+use crate::phrase;
+use crate::wiring::Secret;
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -70,6 +74,20 @@ pub(crate) fn chosen(global: &Global) -> Result<Chosen> {
     check_vault_name(name)?;
     let config = ConfigFile::load(&home)?.vault(name)?.clone();
     Ok(Chosen { name: name.to_owned(), config, places: home.vault(name), home })
+}
+
+/// What opens an existing vault: the phrase if it was asked for, otherwise the password, for which mount options
+/// or config.toml may name a file and a command.
+fn secret(
+    from: &UnlockWith,
+    (configured_file, configured_command): (Option<&Path>, Option<&str>),
+    prompt: &str,
+) -> Result<Secret> {
+    if from.phrase || from.phrase_file.is_some() {
+        return Ok(Secret::Phrase(phrase::existing(from.phrase_file.as_deref())?));
+    }
+    let sources = Sources { flags: &from.password, configured_file, configured_command };
+    Ok(Secret::Password(password::existing(&sources, prompt)?))
 }
 
 /// Tells what was dealt with on the way.

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use super::unmount::mount_point_of;
 use super::{Chosen, chosen};
-use crate::args::{Global, Mount, PasswordFrom};
+use crate::args::{Global, Mount, UnlockWith};
 use crate::config::MountOptions;
 use crate::daemon::{self, Launch, Ready};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::home::make_private_dir;
 use crate::host::{self, Condition, DaemonLock};
-use crate::password::{self, Sources};
 use crate::progress::Progress;
 use crate::wiring;
 
@@ -27,8 +26,8 @@ pub(crate) struct Wish {
     pub(crate) path: PathBuf,
     /// Complete.
     pub(crate) options: MountOptions,
-    /// Password flags.
-    pub(crate) password: PasswordFrom,
+    /// What opens the vault.
+    pub(crate) unlock: UnlockWith,
     /// Stay in the foreground.
     pub(crate) foreground: bool,
 }
@@ -49,7 +48,7 @@ pub(crate) fn from_flags(global: &Global, flags: &Mount) -> Result<()> {
         chosen,
         path: flags.path.clone(),
         options,
-        password: flags.password.clone(),
+        unlock: flags.unlock.clone(),
         foreground: flags.foreground,
     })
 }
@@ -57,12 +56,9 @@ pub(crate) fn from_flags(global: &Global, flags: &Mount) -> Result<()> {
 /// Mounts; returns when the mount answers, or in the foreground when it has ended.
 pub(crate) fn mount(wish: Wish) -> Result<()> {
     let mount_point = prepare(&wish)?;
-    let sources = Sources {
-        flags: &wish.password,
-        configured_file: wish.options.password_file.as_deref(),
-        configured_command: wish.options.password_command.as_deref(),
-    };
-    let password = password::existing(&sources, &format!("Password of vault '{}': ", wish.chosen.name))?;
+    let configured = (wish.options.password_file.as_deref(), wish.options.password_command.as_deref());
+    let prompt = format!("Password of vault '{}': ", wish.chosen.name);
+    let secret = super::secret(&wish.unlock, configured, &prompt)?;
     let launch = Launch {
         vault: wish.chosen.name,
         store: wish.chosen.config.store,
@@ -72,13 +68,13 @@ pub(crate) fn mount(wish: Wish) -> Result<()> {
     };
     if wish.foreground {
         daemon::log_to_stderr()?;
-        return daemon::run(&launch, password, |ready| {
+        return daemon::run(&launch, &secret, |ready| {
             tell(&launch, &ready);
             true
         });
     }
     let moment = Progress::moment("mounting");
-    let ready = daemon::start(&launch, &password)?;
+    let ready = daemon::start(&launch, &secret)?;
     drop(moment);
     tell(&launch, &ready);
     Ok(())
@@ -154,6 +150,6 @@ fn keep_apart(mount_point: &Path, chosen: &Chosen) -> Result<()> {
 impl Wish {
     /// In the background, with the password from the options or the environment.
     pub(crate) fn unattended(chosen: Chosen, path: PathBuf, options: MountOptions) -> Self {
-        Self { chosen, path, options, password: PasswordFrom::default(), foreground: false }
+        Self { chosen, path, options, unlock: UnlockWith::default(), foreground: false }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) fn of_vault(name: &str, config: &VaultConfig, places: &VaultPlaces) -
         read_only: config.read_only.unwrap_or_default(),
         durability: config.durability.unwrap_or_default(),
         compression: config.compression.unwrap_or_default(),
+        inodes: None,
+        content_bytes: None,
         pending: leftover::recall(places),
         health: Health { healthy: true, reason: None, damaged: Vec::new() },
         cache: None,
@@ -85,6 +87,9 @@ fn print(status: &Status) {
             println!("  mounted:   {} for {age} (pid {pid}{how})", point.display());
         }
         _ => println!("  mounted:   no"),
+    }
+    if let (Some(inodes), Some(bytes)) = (status.inodes, status.content_bytes) {
+        println!("  files:     {inodes} files and directories, {} of content", Size(bytes));
     }
     match &status.pending {
         Some(pending) => println!("  store:     {}", sentence(pending)),

@@ -258,6 +258,14 @@ mod tests {
     }
 
     #[test]
+    fn example_in_the_document_is_understood() {
+        let document = include_str!("../../../../docs/cli.md");
+        let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file = ConfigFile::parse("config.toml".into(), example).unwrap();
+        assert_eq!(file.config.vaults.len(), 2);
+    }
+
+    #[test]
     fn missing_vault_says_how_to_make_one() {
         let (_directory, home) = home();
         let failure = ConfigFile::load(&home).unwrap().vault("default").map(|_| ()).unwrap_err();

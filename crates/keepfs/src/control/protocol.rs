@@ -87,6 +87,10 @@ pub(crate) struct Status {
     pub(crate) durability: Durability,
     /// How blocks are compressed.
     pub(crate) compression: Compression,
+    /// Files and directories.
+    pub(crate) inodes: Option<u64>,
+    /// Bytes of their content, holes left out.
+    pub(crate) content_bytes: Option<u64>,
     /// What is only on this machine. `None`: not known while nothing is mounted.
     pub(crate) pending: Option<Pending>,
     /// Whether it can be trusted to go on.
@@ -165,6 +169,8 @@ pub(super) mod tests {
             read_only: false,
             durability: Durability::Local,
             compression: Compression::Zstd,
+            inodes: Some(3),
+            content_bytes: Some(4),
             pending: Some(Pending::default()),
             health: Health { healthy: false, reason: Some("r".to_owned()), damaged: Vec::new() },
             cache: None,

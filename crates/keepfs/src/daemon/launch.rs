@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Launch, Ready, WORD};
 use crate::failure::{Doing, Failure, Result};
-use crate::password::Password;
+use crate::wiring::Secret;
 
 /// Longest message either way.
 const MESSAGE_LEN_MAX: usize = 1 << 20;
@@ -24,7 +24,7 @@ enum Word {
 }
 
 /// Starts a daemon and returns when its mount answers.
-pub(crate) fn start(launch: &Launch, password: &Password) -> Result<Ready> {
+pub(crate) fn start(launch: &Launch, secret: &Secret) -> Result<Ready> {
     let program = std::env::current_exe().doing("find this program again")?;
     let mut child = Command::new(program)
         .arg(WORD)
@@ -34,7 +34,7 @@ pub(crate) fn start(launch: &Launch, password: &Password) -> Result<Ready> {
         .stdout(Stdio::piped())
         .spawn()
         .doing("start the daemon")?;
-    let word = tell(&mut child, launch, password).and_then(|()| hear(&mut child));
+    let word = tell(&mut child, launch, secret).and_then(|()| hear(&mut child));
     match word {
         Ok(Word::Ready(ready)) => Ok(ready),
         Ok(Word::Failed(failure)) => {
@@ -50,10 +50,11 @@ pub(crate) fn start(launch: &Launch, password: &Password) -> Result<Ready> {
     }
 }
 
-fn tell(child: &mut Child, launch: &Launch, password: &Password) -> Result<()> {
+fn tell(child: &mut Child, launch: &Launch, secret: &Secret) -> Result<()> {
     let mut pipe = child.stdin.take().ok_or_else(|| Failure::failed("the daemon has no input"))?;
     let launch = serde_json::to_vec(launch).doing("describe the mount")?;
-    for part in [launch.as_slice(), password.as_slice()] {
+    let secret = secret.to_bytes();
+    for part in [launch.as_slice(), secret.as_slice()] {
         pipe.write_all(&(part.len() as u32).to_le_bytes()).doing("talk to the daemon")?;
         pipe.write_all(part).doing("talk to the daemon")?;
     }
@@ -68,14 +69,14 @@ fn hear(child: &mut Child) -> Result<Word> {
 }
 
 /// The daemon's side: reads what it shall do.
-pub(super) fn receive(mut pipe: impl Read) -> Result<(Launch, Password)> {
+pub(super) fn receive(mut pipe: impl Read) -> Result<(Launch, Secret)> {
     let launch = receive_part(&mut pipe)?;
     let launch = serde_json::from_slice(&launch).doing("understand what to mount")?;
-    let password = receive_part(&mut pipe)?;
-    Ok((launch, password))
+    let secret = Secret::from_bytes(&receive_part(&mut pipe)?)?;
+    Ok((launch, secret))
 }
 
-fn receive_part(pipe: &mut impl Read) -> Result<Password> {
+fn receive_part(pipe: &mut impl Read) -> Result<Zeroizing<Vec<u8>>> {
     let mut len = [0; 4];
     pipe.read_exact(&mut len).doing("read what to mount")?;
     let len = u32::from_le_bytes(len) as usize;

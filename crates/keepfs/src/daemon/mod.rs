@@ -68,12 +68,12 @@ pub(crate) fn background() -> Exit {
 }
 
 fn become_daemon(was_ready: &mut bool) -> Result<()> {
-    let (launch, password) = launch::receive(std::io::stdin().lock())?;
+    let (launch, secret) = launch::receive(std::io::stdin().lock())?;
     // Its own session: no terminal can hang it up. No directory is kept busy.
     rustix::process::setsid().doing("leave the terminal")?;
     rustix::process::chdir("/").doing("leave the directory")?;
     log::log_to_file(&launch.places.log)?;
-    run(&launch, password, |ready| {
+    run(&launch, &secret, |ready| {
         *was_ready = launch::say(std::io::stdout(), Ok(ready)) && let_go_of_standard_streams().is_ok();
         *was_ready
     })
@@ -92,7 +92,7 @@ pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("without a message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("internal error: {message} at {place}");
+        tracing::error!("panicked at {place}: {message}");
         let failure = Failure::failed(format!("internal error: {message}"))
             .at(place)
             .advise("please report this; what was synced is safe");

@@ -46,6 +46,8 @@ impl Reporter {
             read_only: self.launch.options.read_only,
             durability: self.launch.options.durability,
             compression: self.launch.options.compression,
+            inodes: Some(status.inodes),
+            content_bytes: Some(status.content_len),
             pending: Some(pending(&status)),
             health: self.health(&status),
             cache: self

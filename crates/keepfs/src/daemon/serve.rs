@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use keepfs_fuse::{FuseError, Mounted, Unmount};
 use rustix::fs::Mode;
+use rustix::process::DumpableBehavior;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -19,8 +20,7 @@ use crate::control::{self, Status};
 use crate::failure::{Doing, Result};
 use crate::host::{Notify, busy, hand_signals_over};
 use crate::leftover;
-use crate::password::Password;
-use crate::wiring::{self, OpenVault};
+use crate::wiring::{self, OpenVault, Secret};
 
 /// How long programs that use a mount which must go may finish what they are doing.
 const DETACHED_LIMIT: Duration = Duration::from_secs(2);
@@ -54,9 +54,11 @@ struct End {
 
 /// Serves one mount from beginning to end. `ready` hears once that it answers; false means that whoever wanted
 /// the mount is gone.
-pub(crate) fn run(launch: &Launch, password: Password, ready: impl FnOnce(Ready) -> bool) -> Result<()> {
+pub(crate) fn run(launch: &Launch, secret: &Secret, ready: impl FnOnce(Ready) -> bool) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let vault = Arc::new(OpenVault::open(launch, password)?);
+    // From here on this memory holds keys: no core file shall, and nobody but root may look.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("forbid core files")?;
+    let vault = Arc::new(OpenVault::open(launch, secret)?);
     let end = match vault.mount(launch) {
         Ok(mounted) => serve(launch, &vault, mounted, ready),
         Err(failure) => {

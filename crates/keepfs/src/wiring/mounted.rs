@@ -19,7 +19,6 @@ use crate::environment::OperatingSystem;
 use crate::failure::Result;
 use crate::home::VaultPlaces;
 use crate::host::Holder;
-use crate::password::Password;
 use crate::size::Size;
 
 /// Most bytes of the cache when nobody says otherwise.
@@ -39,11 +38,11 @@ pub(crate) struct OpenVault {
 
 impl OpenVault {
     /// Locks, unlocks and opens the vault; recovers what a crash left.
-    pub(crate) fn open(launch: &Launch, password: Password) -> Result<Self> {
+    pub(crate) fn open(launch: &Launch, secret: &Secret) -> Result<Self> {
         let guard = Guard::take(&launch.places, &Holder::daemon(&launch.mount_point))?
             .with_store(&launch.store, OpenOptions::default())?;
         let store = Arc::clone(guard.store()?);
-        let unlocked = unlock(&guard, &Secret::Password(password))?;
+        let unlocked = unlock(&guard, secret)?;
         let notices = unlocked.notices.iter().map(ToString::to_string).collect();
         let cache = cache_of(&*store, &launch.places, launch.options.cache_limit)?;
         let staging = match &cache {

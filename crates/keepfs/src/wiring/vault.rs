@@ -12,10 +12,11 @@ use keepfs_fs::home::{
 use keepfs_store::{ObjectName, Store, StoreError};
 use keepfs_stores::OpenOptions;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::failures::{fs_failure, store_failure};
 use crate::environment::OperatingSystem;
-use crate::failure::{Failure, Result};
+use crate::failure::{Doing, Failure, Result};
 use crate::home::{VaultPlaces, make_private_dir};
 use crate::host::{DaemonLock, Holder};
 use crate::password::Password;
@@ -36,7 +37,39 @@ pub(crate) enum Secret {
     Phrase(RecoveryPhrase),
 }
 
+/// First byte of a secret on its way to the daemon.
+const PASSWORD: u8 = b'p';
+const PHRASE: u8 = b'w';
+
 impl Secret {
+    /// For the pipe to the daemon.
+    pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let words;
+        let (kind, secret) = match self {
+            Self::Password(password) => (PASSWORD, password.as_slice()),
+            Self::Phrase(phrase) => {
+                words = phrase.words();
+                (PHRASE, words.as_bytes())
+            }
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(secret.len() + 1));
+        bytes.push(kind);
+        bytes.extend_from_slice(secret);
+        bytes
+    }
+
+    /// From the pipe to the daemon.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        match bytes.split_first() {
+            Some((&PASSWORD, password)) => Ok(Self::Password(Zeroizing::new(password.to_vec()))),
+            Some((&PHRASE, words)) => {
+                let words = std::str::from_utf8(words).doing("read the recovery phrase")?;
+                Ok(Self::Phrase(RecoveryPhrase::parse(words).doing("read the recovery phrase")?))
+            }
+            _ => Err(Failure::failed("the daemon was not told what opens the vault")),
+        }
+    }
+
     fn as_unlock(&self) -> UnlockSecret<'_> {
         match self {
             Self::Password(password) => UnlockSecret::Password(password),
@@ -201,4 +234,33 @@ fn machine_name() -> String {
 /// What people call this user. It stands, sealed, in the roster.
 fn user_name() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "owner".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_survive_the_pipe() {
+        let phrase = RecoveryPhrase::draw(&OperatingSystem);
+        let words = phrase.words();
+        match Secret::from_bytes(&Secret::Phrase(phrase).to_bytes()).unwrap() {
+            Secret::Phrase(received) => assert_eq!(*received.words(), *words),
+            Secret::Password(_) => panic!("a phrase became a password"),
+        }
+        match Secret::from_bytes(&Secret::Password(Zeroizing::new(b"p\xff".to_vec())).to_bytes()).unwrap() {
+            Secret::Password(received) => assert_eq!(*received, *b"p\xff"),
+            Secret::Phrase(_) => panic!("a password became a phrase"),
+        }
+        assert!(Secret::from_bytes(b"").is_err() && Secret::from_bytes(b"wone two").is_err());
+    }
+
+    #[test]
+    fn cost_of_a_guess_has_bounds() {
+        assert_eq!(kdf_of(None).unwrap(), KdfParams::DEFAULT);
+        assert_eq!(kdf_of(Some(Size(64 << 20))).unwrap(), KdfParams::FLOOR);
+        for size in [0, 63 << 20, 5 << 30, u64::MAX] {
+            assert!(kdf_of(Some(Size(size))).is_err());
+        }
+    }
 }

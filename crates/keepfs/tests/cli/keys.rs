@@ -58,3 +58,25 @@ fn password_comes_from_files_and_commands_too() {
     world.run(["config", "set", "password_file", file]).ok();
     outcome(world.command(["mount", world.mount_str()]).env_remove("KEEPFS_PASSWORD")).ok();
 }
+
+#[test]
+fn lost_password_is_replaced_with_the_phrase() {
+    let world = World::mounted();
+    fs::write(world.mount.join("file"), "content").unwrap();
+    world.run(["unmount", world.mount_str(), "--wait"]).ok();
+    fs::remove_dir_all(&world.home).unwrap();
+    let (phrase, fresh) = (world.path("phrase"), world.path("fresh"));
+    let phrase = phrase.to_str().unwrap();
+    fs::write(&fresh, "another").unwrap();
+    let forgotten = |arguments: &[&str]| {
+        outcome(world.command(arguments).env_remove("KEEPFS_PASSWORD").env("KEEPFS_PHRASE_FILE", phrase))
+    };
+    forgotten(&["join", &world.url()]).ok();
+    forgotten(&["mount", world.mount_str()]).ok();
+    assert_eq!(fs::read(world.mount.join("file")).unwrap(), b"content");
+    forgotten(&["unmount", world.mount_str()]).ok();
+    forgotten(&["key", "passwd", "--new-password-file", fresh.to_str().unwrap(), "--kdf-memory", "64MiB"])
+        .ok();
+    world.run(["mount", world.mount_str()]).fails(12, &["does not open"]);
+    outcome(world.command(["mount", world.mount_str()]).env("KEEPFS_PASSWORD", "another")).ok();
+}
