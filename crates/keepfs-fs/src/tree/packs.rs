@@ -26,12 +26,15 @@ impl Piece {
 pub(crate) struct Packs {
     database: Arc<Database>,
     recent: FxHashMap<PackId, Vec<Piece>>,
+    /// Position and byte that follow, of every pack that grew in this session. What is frozen is in neither
+    /// place for as long as the database takes to write it.
+    ends: FxHashMap<PackId, (u32, u32)>,
     chunks: usize,
 }
 
 impl Packs {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { database, recent: FxHashMap::default(), chunks: 0 }
+        Self { database, recent: FxHashMap::default(), ends: FxHashMap::default(), chunks: 0 }
     }
 
     /// Takes a piece in. A piece that is known already changes nothing; a gap is damage.
@@ -47,14 +50,16 @@ impl Packs {
             return Ok(());
         };
         self.chunks += fresh.len();
-        self.recent.entry(pack).or_default().push(Piece { first: next, offset, chunks: fresh.to_vec() });
+        let piece = Piece { first: next, offset, chunks: fresh.to_vec() };
+        self.ends.insert(pack, (next + fresh.len() as u32, piece.end_offset()));
+        self.recent.entry(pack).or_default().push(piece);
         Ok(())
     }
 
     /// Position and byte that follow what is known of a pack.
     pub(crate) fn end_of(&self, pack: PackId) -> Result<(u32, u32)> {
-        if let Some(last) = self.recent.get(&pack).and_then(|pieces| pieces.last()) {
-            return Ok((last.first + last.chunks.len() as u32, last.end_offset()));
+        if let Some(end) = self.ends.get(&pack) {
+            return Ok(*end);
         }
         let Some((first, offset, chunks)) = self.database.snapshot().pack_piece(pack, u32::MAX)? else {
             return Ok((0, 0));

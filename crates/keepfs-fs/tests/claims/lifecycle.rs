@@ -156,3 +156,25 @@ fn a_store_that_was_rolled_back_is_not_mounted() {
     let refused = place.try_reopen().err().unwrap();
     assert!(matches!(refused, keepfs_fs::FsError::Rollback { .. }), "{refused}");
 }
+
+#[test]
+fn commits_while_a_checkpoint_is_written_lose_no_chunk() {
+    let (place, fs) = Place::found(14);
+    for round in 0..40 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| fs.sync_store(&mut |_| {}).unwrap());
+            for number in 0..20 {
+                fs.put(Ino::ROOT, &format!("{round}-{number}"), &noise(round * 100 + number, 3000));
+                fs.sync_local().unwrap();
+            }
+        });
+    }
+    fs.close().unwrap();
+    drop(fs);
+    let fs = place.reopen();
+    for round in 0..40 {
+        for number in 0..20 {
+            assert_eq!(fs.get(Ino::ROOT, &format!("{round}-{number}")), noise(round * 100 + number, 3000));
+        }
+    }
+}
