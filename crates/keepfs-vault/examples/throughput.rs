@@ -1,6 +1,6 @@
 //! How fast chunks go in and come out on this machine, one thread and two, over a store in memory:
 //! `cargo run --release -p keepfs-vault --example throughput`. An argument picks the kinds of data whose name
-//! holds it.
+//! holds it; a second one is a directory, over which the same is done with files.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -13,6 +13,7 @@ use keepfs_format::Env;
 use keepfs_format::compress::Compression;
 use keepfs_format::ids::{ChunkId, Locator, MachineTag, NamespaceId, Time, VaultId};
 use keepfs_format::keys::{NamespaceKeys, NamespaceSecrets};
+use keepfs_format::op::Op;
 use keepfs_format::secret::Secret;
 use keepfs_store::{MemoryStore, ObjectName, Staged, Staging};
 use keepfs_vault::{ChunkIndex, ChunkSpace, SpaceOptions, StagingPlace, Stored, VaultError};
@@ -230,15 +231,7 @@ fn large(staging: &Arc<PlainStaging>, name: &str, data: &[u8], compression: Comp
     }
     report(&format!("{name}: read 128 KiB at a time"), watch, data.len(), data.len() / (128 << 10));
 
-    let mut noise = Noise(3);
-    let watch = start();
-    let count = 50_000;
-    for _ in 0..count {
-        let stored = &stored[noise.word() as usize % stored.len()];
-        let skip = noise.word() as u32 % (stored.at.plain_len - 4096);
-        space_.read(&stored.id, &stored.at, skip & !4095, &mut out[..4096]).unwrap();
-    }
-    report(&format!("{name}: read 4 KiB at random"), watch, count * 4096, count);
+    random_reads(&format!("{name}: read 4 KiB at random"), &space_, &stored);
 
     let two = space(staging, compression);
     warm_up(&two);
@@ -267,6 +260,56 @@ fn small(staging: &Arc<PlainStaging>, name: &str, data: &[u8], len: usize) {
     black_box(space.take_added());
 }
 
+/// A file store in a directory: what is put is synced, closed, published, and read back by a second space
+/// that has no handle of it, from the page cache.
+fn over_files(directory: &str, data: &[u8]) {
+    let directory = tempfile::tempdir_in(directory).unwrap();
+    let store = || Arc::new(keepfs_stores::FileStore::open(directory.path(), Default::default()).unwrap());
+    let open = || {
+        let env = Arc::new(System(AtomicU64::new(7)));
+        ChunkSpace::open(SpaceOptions::new(store(), keys(), env, MachineTag(1), Arc::new(Empty))).unwrap()
+    };
+    let space = open();
+    let ranges = cut_all(&space, data);
+    let watch = start();
+    let stored = put_all(&space, data, &ranges);
+    report("files: put, one thread", watch, data.len(), ranges.len());
+    let watch = start();
+    space.sync().unwrap();
+    report("files: sync", watch, data.len(), 1);
+    space.close_packs().unwrap();
+    for added in space.take_added() {
+        let Op::PackAdd { pack, first, chunks } = added else { continue };
+        space.settled(pack, first + chunks.len() as u32);
+    }
+    let watch = start();
+    while space.publisher().run_next() {}
+    report("files: publish", watch, data.len(), 1);
+
+    let space = open();
+    let mut out = vec![0; 4 * MIB];
+    let watch = start();
+    for stored in &stored {
+        space.read(&stored.id, &stored.at, 0, &mut out[..stored.at.plain_len as usize]).unwrap();
+    }
+    report("files: read whole chunks", watch, data.len(), stored.len());
+    space.trim();
+    random_reads("files: read 4 KiB at random", &space, &stored);
+}
+
+fn random_reads(what: &str, space: &ChunkSpace, stored: &[Stored]) {
+    let mut noise = Noise(3);
+    let mut out = [0; 4096];
+    let count = 50_000;
+    let watch = start();
+    for _ in 0..count {
+        let stored = &stored[noise.word() as usize % stored.len()];
+        let skip = noise.word() as u32 % (stored.at.plain_len - 4096);
+        space.read(&stored.id, &stored.at, skip & !4095, &mut out).unwrap();
+    }
+    report(what, watch, count * 4096, count);
+}
+
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let staging = Arc::new(PlainStaging::new());
@@ -278,6 +321,10 @@ fn main() {
     let noise = Noise(1).bytes(TOTAL);
     run("incompressible, zstd 1", &noise, Compression::Zstd(1));
     run("incompressible, lz4", &noise, Compression::Lz4);
+    if let Some(directory) = std::env::args().nth(2) {
+        over_files(&directory, &noise);
+        return;
+    }
     let text = text(TOTAL);
     run("source text, zstd 1", &text, Compression::Zstd(1));
     run("source text, lz4", &text, Compression::Lz4);

@@ -3,7 +3,7 @@
 //! It makes two threads with the same bytes store them once: the first claims the id, the second waits for
 //! the outcome. It never looks into the index or a pack.
 
-use keepfs_format::ids::{ChunkId, Locator};
+use keepfs_format::ids::{ChunkId, Locator, PackId};
 use parking_lot::{Condvar, Mutex};
 use rustc_hash::FxHashMap;
 
@@ -82,7 +82,7 @@ impl Overlay {
     }
 
     /// The index knows this copy of the chunk now.
-    pub(crate) fn settled(&self, id: &ChunkId, copy: (keepfs_format::ids::PackId, u32)) {
+    pub(crate) fn settled(&self, id: &ChunkId, copy: (PackId, u32)) {
         let mut known = self.shard(id).known.lock();
         if let Some(Known::Added(at)) = known.get(id)
             && (at.pack, at.index) == copy
@@ -100,7 +100,6 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keepfs_format::ids::PackId;
 
     const ID: ChunkId = ChunkId([7; 32]);
 

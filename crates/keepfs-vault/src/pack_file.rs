@@ -293,10 +293,11 @@ impl PackFile {
         Ok(self.handle.get(&self.name, staging)?.sync()?)
     }
 
-    /// The open handle, opened again if need be; `None` once the pack is published and its handle released.
-    pub(crate) fn reader(&self, staging: &dyn Staging) -> Result<Option<Arc<dyn Staged>>> {
+    /// A handle to read from, and whether it had to be opened again; `None` once the pack is published and
+    /// its handle let go.
+    pub(crate) fn reader(&self, staging: &dyn Staging) -> Result<Option<(Arc<dyn Staged>, bool)>> {
         if let Some(open) = self.handle.open() {
-            return Ok(Some(open));
+            return Ok(Some((open, false)));
         }
         if self.is_published() {
             return Ok(None);
@@ -304,7 +305,7 @@ impl PackFile {
         match self.handle.get(&self.name, staging) {
             // It was published between the two looks.
             Err(_) if self.is_published() => Ok(None),
-            other => other.map(Some),
+            other => other.map(|staged| Some((staged, true))),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keepfs_format::ids::{COUNTER_BITS, Locator, MachineTag, PackId};
+use keepfs_format::ids::{COUNTER_BITS, ChunkId, Locator, MachineTag, PackId};
 use keepfs_format::op::{Op, PackedChunk};
 use parking_lot::Mutex;
 
@@ -165,12 +165,7 @@ impl Packer {
 
     /// The caller has a pack's entries below `end` in its journal and index. Gives the ids of those that
     /// are new to it.
-    pub(crate) fn settle(
-        &self,
-        pack: PackId,
-        end: u32,
-        publisher: &Publisher,
-    ) -> Vec<(keepfs_format::ids::ChunkId, u32)> {
+    pub(crate) fn settle(&self, pack: PackId, end: u32, publisher: &Publisher) -> Vec<(ChunkId, u32)> {
         let found = self.growing.lock().iter().find(|other| other.id == pack).cloned();
         let Some(pack) = found else { return Vec::new() };
         let settled = pack.settle(end);
@@ -207,6 +202,9 @@ impl Packer {
                 // What the disk holds is unknown from here on, and nothing may be acknowledged any more.
                 let what = format!("pack {:#x}: {error}", pack.id.0);
                 return Err(VaultError::Poisoned { what: self.poison.get_or_init(|| what).clone() });
+            }
+            if pack.is_closed() && !pack.is_published() {
+                self.packs.note_idle(&pack);
             }
         }
         *synced = reached;

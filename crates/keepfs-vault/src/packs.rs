@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Result, VaultError};
-use crate::limits::{HANDLES_MAX, PACK_NAMES_MAX};
+use crate::limits::{HANDLES_MAX, PACK_COUNTERS_TRIED_MAX, PACK_NAMES_MAX};
 use crate::pack_file::PackFile;
 use crate::queue::PublishPack;
 
@@ -102,15 +102,17 @@ impl Packs {
 
     /// The open handle of a pack that can be read from one.
     pub(crate) fn handle(&self, pack: PackId) -> Result<Option<Arc<dyn Staged>>> {
-        match self.get(pack) {
-            Some(pack) => pack.reader(self.staging()?),
-            None => Ok(None),
+        let Some(pack) = self.get(pack) else { return Ok(None) };
+        let Some((staged, is_reopened)) = pack.reader(self.staging()?)? else { return Ok(None) };
+        if is_reopened {
+            self.note_idle(&pack);
         }
+        Ok(Some(staged))
     }
 
     /// A new staged pack under the first counter that is free in the staging place.
     pub(crate) fn create(&self, mut next: impl FnMut() -> Result<PackId>) -> Result<Arc<PackFile>> {
-        for _ in 0..crate::limits::PACK_COUNTERS_TRIED_MAX {
+        for _ in 0..PACK_COUNTERS_TRIED_MAX {
             let id = next()?;
             let name = self.name(id)?;
             match self.staging()?.create(&name) {
@@ -134,7 +136,8 @@ impl Packs {
         Ok(self.staging()?.discard(&pack.name)?)
     }
 
-    /// The pack takes no more chunks: its handle may be let go when there are too many.
+    /// The pack takes no more chunks and its handle was opened or used: it is the last to be let go when
+    /// there are too many.
     pub(crate) fn note_idle(&self, pack: &Arc<PackFile>) {
         let mut idle = self.idle_handles.lock();
         idle.retain(|other| other.id != pack.id);

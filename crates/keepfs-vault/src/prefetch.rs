@@ -17,6 +17,8 @@ use crate::reader::Reader;
 #[derive(Default)]
 struct Hints {
     queue: VecDeque<(ChunkId, Locator)>,
+    /// Plaintext of what is queued.
+    len_total: usize,
     stopping: bool,
 }
 
@@ -35,7 +37,10 @@ impl Shared {
                     return;
                 }
                 match hints.queue.pop_front() {
-                    Some(hint) => break hint,
+                    Some(hint) => {
+                        hints.len_total -= hint.1.plain_len as usize;
+                        break hint;
+                    }
                     None => self.changed.wait(&mut hints),
                 }
             };
@@ -50,13 +55,15 @@ impl Shared {
 pub(crate) struct Prefetcher {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    len_max: usize,
 }
 
 impl Prefetcher {
-    /// With no thread at all it takes hints and does nothing.
-    pub(crate) fn new(reader: Arc<Reader>, threads: usize) -> Result<Self> {
+    /// At most `len_max` bytes of plaintext are fetched ahead: what the memory cache holds without pushing
+    /// out what was fetched before and not read yet. With no thread at all hints are taken and dropped.
+    pub(crate) fn new(reader: Arc<Reader>, threads: usize, len_max: usize) -> Result<Self> {
         let shared = Arc::new(Shared { reader, hints: Mutex::default(), changed: Condvar::new() });
-        let mut prefetcher = Self { shared, threads: Vec::new() };
+        let mut prefetcher = Self { shared, threads: Vec::new(), len_max };
         for _ in 0..threads {
             let shared = prefetcher.shared.clone();
             let thread = std::thread::Builder::new()
@@ -76,8 +83,10 @@ impl Prefetcher {
         let mut hints = self.shared.hints.lock();
         for hint in chunks {
             let is_queued = hints.queue.iter().any(|(_, at)| *at == hint.1);
-            if !is_queued && hints.queue.len() < PREFETCH_QUEUE_MAX {
+            let len_total = hints.len_total + hint.1.plain_len as usize;
+            if !is_queued && hints.queue.len() < PREFETCH_QUEUE_MAX && len_total <= self.len_max {
                 hints.queue.push_back(*hint);
+                hints.len_total = len_total;
             }
         }
         drop(hints);

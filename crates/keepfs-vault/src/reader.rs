@@ -187,7 +187,8 @@ impl Reader {
         while !blocks.is_empty() && copy(blocks.start, out) {
             blocks.start += 1;
         }
-        while !blocks.is_empty() && copy(blocks.end - 1, out) {
+        // If one is left, it is the one that was just missed.
+        while blocks.len() > 1 && copy(blocks.end - 1, out) {
             blocks.end -= 1;
         }
         blocks

@@ -8,7 +8,7 @@ use keepfs_format::chunk::{CHUNK_LEN_MAX, ChunkOpener, SEALED_LEN_MAX};
 use keepfs_format::ids::{COUNTER_BITS, MachineTag, PackId};
 use keepfs_format::pack::{self, PACK_CHUNKS_MAX, PACK_LEN_MAX, PACK_TAIL_LEN, PackTable};
 use keepfs_store::{ObjectName, Result as StoreResult, Staged, StoreError};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 
 use crate::error::{Result, VaultError};
 use crate::pack_file::PackFile;
@@ -25,23 +25,24 @@ pub struct Recovered {
     pub published: bool,
 }
 
-/// Most packs of one machine that recovery looks for at a time.
+/// Most numbers that recovery compares with the names in the staging place: the highest ones, because what
+/// a crash leaves is young.
 const COUNTERS_MAX: u64 = 1 << 20;
 
 pub(crate) fn staged_packs(packs: &Packs, machine: MachineTag, counters: Range<u64>) -> Result<Vec<PackId>> {
-    let mut staged: FxHashMap<ObjectName, ()> =
-        packs.staging()?.list()?.into_iter().map(|name| (name, ())).collect();
+    let mut staged: FxHashSet<ObjectName> = packs.staging()?.list()?.into_iter().collect();
     let mut found = Vec::new();
-    let end = counters.end.min(counters.start.saturating_add(COUNTERS_MAX));
-    for counter in counters.start..end {
+    let start = counters.start.max(counters.end.saturating_sub(COUNTERS_MAX));
+    for counter in (start..counters.end).rev() {
         if staged.is_empty() {
             break;
         }
         let pack = PackId(u64::from(machine.0) << COUNTER_BITS | counter);
-        if staged.remove(&ObjectName::new(&packs.keys.pack_name(pack))?).is_some() {
+        if staged.remove(&ObjectName::new(&packs.keys.pack_name(pack))?) {
             found.push(pack);
         }
     }
+    found.reverse();
     Ok(found)
 }
 

@@ -181,7 +181,8 @@ impl ChunkSpace {
         let packs = Arc::new(Packs::new(store, staging, keys, env)?);
         let cache = cache.unwrap_or_else(|| Arc::new(MemoryCache::new(PIECES_IN_MEMORY_LEN_MAX)));
         let reader = Arc::new(Reader::new(packs.clone(), cache, options.block_cache_len_max));
-        let prefetcher = Prefetcher::new(reader.clone(), options.prefetch_threads.min(PREFETCH_THREADS_MAX))?;
+        let threads = options.prefetch_threads.min(PREFETCH_THREADS_MAX);
+        let prefetcher = Prefetcher::new(reader.clone(), threads, options.block_cache_len_max / 2)?;
         let sealers = PoolLimits { made_max: SEALERS_MAX, kept_max: SEALERS_MAX / 2 };
         Ok(Self {
             packer: Packer::new(packs.clone(), machine, options.next_pack_counter),

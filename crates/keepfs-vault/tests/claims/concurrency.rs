@@ -1,6 +1,8 @@
 //! Many threads at once.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
+
+use keepfs_store::{FaultStore, Faults, MemoryStore, Method};
 
 use crate::world::{Noise, World, noise, text};
 
@@ -74,4 +76,32 @@ fn putting_committing_closing_publishing_and_reading_go_on_side_by_side() {
     world.publisher().stop();
     assert_eq!(world.stats().staged_packs, 0);
     assert_eq!(world.stats().unsettled_chunks, 0);
+}
+
+#[test]
+fn callers_at_the_same_time_share_syncs() {
+    let store = MemoryStore::new();
+    let faults = Faults::none();
+    let world = World::over(store.clone(), Arc::default(), |options| {
+        options.store = Arc::new(FaultStore::new(Arc::new(store.clone()), faults.clone()));
+    });
+    faults.start_trace();
+    faults.on_call(Box::new(|call| {
+        if call.method == Method::StagedSync {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+    }));
+    let barrier = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (world, barrier) = (&world, &barrier);
+            scope.spawn(move || {
+                world.put(&noise(thread, 1000)).unwrap();
+                barrier.wait();
+                world.sync().unwrap();
+            });
+        }
+    });
+    let syncs = faults.take_trace().iter().filter(|call| call.method == Method::StagedSync).count();
+    assert_eq!(syncs, 1, "all puts were over before the first sync began");
 }

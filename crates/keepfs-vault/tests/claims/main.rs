@@ -5,6 +5,7 @@ mod concurrency;
 mod damage;
 mod failing;
 mod publishing;
+mod real;
 mod recovering;
 mod remote;
 mod storing;
