@@ -291,7 +291,8 @@ fn rename<S: State>(
 fn settle<S: State>(state: &mut S, moment: Moment, ino: Ino, parent: Ino) -> Result<(), S::Error> {
     let inode = existing(state, ino)?;
     inode.ctime = moment.time;
-    if inode.kind == Kind::Directory || inode.nlink == 1 {
+    // An inode that once had several names stays in the table of such inodes, whose records have no parent.
+    if inode.parent != Ino(0) {
         inode.parent = parent;
     }
     Ok(())

@@ -113,6 +113,10 @@ impl Core {
         }
         let _gate = self.gate.read();
         let mut state = file.lock();
+        if size == state.size {
+            // Times change only when the length does; ftruncate and O_TRUNC send theirs along.
+            return Ok(());
+        }
         let (held, fresh) = (state.dirty.len(), state.dirty.fresh_len());
         state.truncate(file.ino, size, &self.database)?;
         self.contents.account(held, state.dirty.len(), fresh, state.dirty.fresh_len());

@@ -164,15 +164,19 @@ impl Dirty {
         }
     }
 
-    /// Takes runs out: all of them, or only those of at least `run_len_min` contiguous bytes.
+    /// Takes runs of contiguous bytes out: all of them whole, or, with a `run_len_min`, the first
+    /// `2 * PIECE_LEN_MAX` or so of each that is at least that long. What follows stays, so that what a drain
+    /// gives back lies right before it.
     pub(crate) fn take_runs(&mut self, run_len_min: usize) -> Vec<(u64, Vec<u8>)> {
         let mut runs: Vec<(u64, u64, Vec<u64>)> = Vec::new();
         for (start, piece) in &self.pieces {
             let end = start + piece.bytes.len() as u64;
             match runs.last_mut() {
-                Some(run) if run.1 == *start && (end - run.0) as usize <= 2 * PIECE_LEN_MAX => {
+                Some(run) if run.1 == *start => {
                     run.1 = end;
-                    run.2.push(*start);
+                    if run_len_min == 0 || (end - run.0) as usize <= 2 * PIECE_LEN_MAX {
+                        run.2.push(*start);
+                    }
                 }
                 _ => runs.push((*start, end, vec![*start])),
             }

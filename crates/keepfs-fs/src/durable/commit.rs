@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::batch::{BatchWriter, RawWrite};
-use super::drain::HowMuch;
+use super::drain::{BULK_RUN_LEN, HowMuch};
 use crate::content::File;
 use crate::core::Core;
 use crate::error::{FsError, Result};
@@ -14,6 +14,8 @@ use crate::tree::OpLog;
 /// Unjournaled bytes up to which a commit writes them into the journal; what is beyond goes into chunks
 /// first, because then it is written once and not twice.
 const RAW_LEN_MAX: usize = 1 << 20;
+/// The same for what files that are being written keep back.
+const RAW_TOTAL_LEN_MAX: usize = 16 << 20;
 /// Unjournaled bytes of one file above which they go into chunks first.
 const RAW_FILE_LEN_MAX: usize = 256 << 10;
 
@@ -83,8 +85,14 @@ impl Core {
 
     fn drain_large(&self) -> Result<()> {
         for file in self.contents.dirty_files() {
-            let large = file.lock().dirty.fresh_len() > RAW_FILE_LEN_MAX;
-            if large || self.contents.fresh_len() > 4 * RAW_LEN_MAX {
+            let fresh = file.lock().dirty.fresh_len();
+            if fresh > RAW_FILE_LEN_MAX {
+                // A file that is being written keeps its last bytes, so that it is cut by its content and
+                // not by the clock; they are few enough for the journal.
+                let streams = fresh >= BULK_RUN_LEN;
+                self.drain(&file, if streams { HowMuch::Bulk } else { HowMuch::All })?;
+            }
+            if self.contents.fresh_len() > RAW_TOTAL_LEN_MAX {
                 self.drain(&file, HowMuch::All)?;
             }
         }

@@ -45,11 +45,31 @@ impl Core {
     /// the bytes are as dirty as before.
     pub(crate) fn drain(&self, file: &File, how: HowMuch) -> Result<()> {
         let _drains = self.drain_gate.read();
-        self.drain_inside(file, how, false)
+        self.drain_long_runs(file, false)?;
+        match how {
+            HowMuch::Bulk => Ok(()),
+            HowMuch::All => self.drain_inside(file, HowMuch::All, false),
+        }
+    }
+
+    /// Long runs go in parts that end where the content says, not where a part does.
+    fn drain_long_runs(&self, file: &File, at_cut: bool) -> Result<()> {
+        loop {
+            let before = file.lock().dirty.len();
+            if before < BULK_RUN_LEN {
+                return Ok(());
+            }
+            self.drain_inside(file, HowMuch::Bulk, at_cut)?;
+            // Scattered bytes have no long runs; and what a writer adds meanwhile is not this call's.
+            if file.lock().dirty.len() + BULK_RUN_LEN / 2 > before {
+                return Ok(());
+            }
+        }
     }
 
     /// The same for a caller that holds both gates, and everything of the file.
     pub(crate) fn drain_at_cut(&self, file: &File) -> Result<()> {
+        self.drain_long_runs(file, true)?;
         self.drain_inside(file, HowMuch::All, true)
     }
 
@@ -125,7 +145,9 @@ impl Core {
         let Some(last) = offset.checked_sub(1) else { return Ok(()) };
         let Some((start, extent)) = state.extents(file.ino, &self.database)?.at(last) else { return Ok(()) };
         let short = extent.len <= TAIL_MERGE_LEN_MAX.min(4 * bytes.len() as u64);
-        if !short || start < filled || start + extent.len != *offset {
+        // Bytes that stay dirty are newer than the extent; an edit over them would undo them in a replay.
+        let covered = state.dirty.ranges().any(|(from, len)| from < *offset && from + len > start);
+        if !short || covered || start < filled || start + extent.len != *offset {
             return Ok(());
         }
         let mut merged = vec![0; extent.len as usize];

@@ -77,7 +77,8 @@ pub(crate) fn first_root(owner: u32) -> Inode {
 /// Opens the database. One that is damaged is put aside: everything in it is on the store or in the journal.
 pub(crate) fn open_database(place: &DatabasePlace) -> Result<(Arc<Database>, bool)> {
     let (inner, report) = match pages::open_database(place) {
-        Err(PagesError::Damaged { .. }) => {
+        // The key is this machine's own and has opened its state: what it does not open is damaged.
+        Err(PagesError::Damaged { .. } | PagesError::WrongKey { .. }) => {
             tracing::warn!("the local database is damaged; it is rebuilt from the store");
             pages::remove_database(&*place.disk, &place.path)?;
             pages::open_database(place)?

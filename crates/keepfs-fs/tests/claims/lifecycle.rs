@@ -178,3 +178,35 @@ fn commits_while_a_checkpoint_is_written_lose_no_chunk() {
         }
     }
 }
+
+#[test]
+fn a_byte_at_the_front_costs_a_few_chunks() {
+    let (_place, fs) = Place::found(15);
+    let mut bytes = noise(15, 60 << 20);
+    fs.put(Ino::ROOT, "before", &bytes);
+    fs.sync_store(&mut |_| {}).unwrap();
+    let sealed = fs.status().space.sealed_len;
+    bytes.insert(0, b'x');
+    fs.put(Ino::ROOT, "after", &bytes);
+    fs.sync_store(&mut |_| {}).unwrap();
+    let added = fs.status().space.sealed_len - sealed;
+    assert!(added < 5 << 20, "{added} bytes were added");
+}
+
+#[test]
+fn a_file_that_lost_its_second_name_can_move_after_a_checkpoint() {
+    let (place, fs) = Place::found(16);
+    fs.put(Ino::ROOT, "a", b"content");
+    let ino = fs.lookup(Ino::ROOT, b"a").unwrap().ino;
+    fs.link(ino, Ino::ROOT, b"b").unwrap();
+    fs.unlink(Ino::ROOT, b"a").unwrap();
+    fill(&fs);
+    fs.sync_store(&mut |_| {}).unwrap();
+    fs.rename((Ino::ROOT, b"b"), (Ino::ROOT, b"c"), RenameMode::Replace).unwrap();
+    for number in 0..60 {
+        fs.put(Ino::ROOT, &format!("more {number}"), b"x");
+    }
+    fs.sync_store(&mut |_| {}).unwrap();
+    let (_other, joined) = place.join_elsewhere(17);
+    assert_eq!(joined.get(Ino::ROOT, "c"), b"content");
+}
