@@ -13,6 +13,7 @@ mod device;
 mod error;
 mod frontend;
 mod inherit;
+mod inheritance;
 mod lanes;
 mod mount;
 mod mount_table;
@@ -25,5 +26,6 @@ mod writers;
 
 pub use device::{Unmount, heal, unmount};
 pub use error::FuseError;
+pub use inheritance::close_descriptors_on_exec;
 pub use mount::{Mounted, mount};
 pub use options::{MountOptions, THREADS_MAX, WAITERS_MAX};

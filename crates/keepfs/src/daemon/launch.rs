@@ -26,6 +26,8 @@ enum Word {
 /// Starts a daemon and returns when its mount answers.
 pub(crate) fn start(launch: &Launch, secret: &Secret) -> Result<Ready> {
     let program = std::env::current_exe().doing("find this program again")?;
+    // An old kernel cannot do this; then the daemon keeps open what its caller left open, as it always was.
+    let _ = keepfs_fuse::close_descriptors_on_exec();
     let mut child = Command::new(program)
         .arg(WORD)
         // A daemon lives long; whoever looks at its environment shall not find the password there.

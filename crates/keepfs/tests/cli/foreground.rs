@@ -43,7 +43,15 @@ fn foreground_failure_has_the_same_code_and_sentence() {
 fn background_lets_go_of_everything() {
     let world = World::with_vault();
     // `output` waits until nobody holds the pipes: a daemon that kept them would make this wait for ever.
-    world.run(["mount", world.mount_str()]).ok();
+    let lock = world.path("lock");
+    let line = format!("exec 9>{}; flock 9; exec \"$0\" mount {}", lock.display(), world.mount_str());
+    let keepfs = world.command::<&str>([]);
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg(line).arg(keepfs.get_program()).stdin(Stdio::null());
+    shell.envs(keepfs.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    crate::world::outcome(&mut shell).ok();
+    let free = Command::new("flock").arg("--nonblock").arg(&lock).arg("true").status().unwrap();
+    assert!(free.success(), "the daemon holds its caller's lock");
     let process = format!("/proc/{}", world.daemon());
     assert_eq!(fs::read_link(format!("{process}/cwd")).unwrap(), Path::new("/"));
     for descriptor in 0..3 {

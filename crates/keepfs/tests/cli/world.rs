@@ -150,13 +150,36 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for _ in 0..8 {
-            if !self.is_mounted() {
-                break;
-            }
-            let detach: &[&str] = if is_root() { &["umount", "-l"] } else { &["fusermount3", "-uz"] };
-            let _ = Command::new(detach[0]).args(&detach[1..]).arg(&self.mount).status();
+        let vaults = fs::read_dir(self.home.join("state")).into_iter().flatten().flatten();
+        let holders = vaults.filter_map(|vault| fs::read(vault.path().join("daemon.lock")).ok());
+        let holders: Vec<serde_json::Value> =
+            holders.filter_map(|line| serde_json::from_slice(&line).ok()).collect();
+        let points = holders.iter().filter_map(|holder| holder["mount_point"].as_str().map(PathBuf::from));
+        for point in points.chain([self.mount.clone()]) {
+            detach_all(&point);
         }
+        // A daemon that still flushes would write into the directory while it is being removed.
+        for daemon in holders.iter().filter_map(|holder| u32::try_from(holder["pid"].as_u64()?).ok()) {
+            let ours = fs::read(format!("/proc/{daemon}/cmdline")).unwrap_or_default();
+            if ours.ends_with(b"daemon-of-mount\0") {
+                wait_until(|| !is_alive(daemon));
+            }
+        }
+    }
+}
+
+/// Takes away everything that is mounted on a path.
+fn detach_all(point: &Path) {
+    let is_mounted = || {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        table.lines().any(|line| line.split(' ').nth(4) == point.to_str())
+    };
+    let detach: &[&str] = if is_root() { &["umount", "-l"] } else { &["fusermount3", "-uz"] };
+    for _ in 0..8 {
+        if !is_mounted() {
+            return;
+        }
+        let _ = Command::new(detach[0]).args(&detach[1..]).arg(point).status();
     }
 }
 
