@@ -201,11 +201,16 @@ impl Publisher {
     /// Waits until nothing is queued, at most this long by the system's own clock; whether it came to that.
     /// It only makes sense with threads.
     pub fn wait_until_idle(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        // A time too far away to be told is no limit.
+        let deadline = Instant::now().checked_add(timeout);
         let mut queue = self.shared.queue.lock();
         while !queue.is_empty() {
-            if self.shared.changed.wait_until(&mut queue, deadline).timed_out() {
-                return queue.is_empty();
+            match deadline {
+                Some(deadline) if self.shared.changed.wait_until(&mut queue, deadline).timed_out() => {
+                    return queue.is_empty();
+                }
+                Some(_) => {}
+                None => self.shared.changed.wait(&mut queue),
             }
         }
         true
