@@ -14,7 +14,7 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use keepfs_format::op::Kind;
+use keepfs_fs::Kind;
 use keepfs_fs::{AttrSet, Handle, NewNode};
 
 use crate::answers::{

@@ -2,7 +2,7 @@
 //! inherit, what `chmod` does to a list, what setting a list does to a mode. It never judges an access.
 
 use fuser::Errno;
-use keepfs_format::ids::Ino;
+use keepfs_fs::Ino;
 use keepfs_fs::{Attr, AttrSet, Caller, Fs};
 
 use crate::acl::{ACCESS, Acl, DEFAULT};

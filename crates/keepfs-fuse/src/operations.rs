@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier, ReplyData, ReplyEntry, ReplyLseek, Request};
-use keepfs_format::op::Kind;
+use keepfs_fs::Kind;
 use keepfs_fs::{Attr, AttrSet, Fs, Handle, NewNode, Opened};
 
 use crate::acl;

@@ -4,8 +4,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileType, FopenFlags, INodeNo, RenameFlags, Request, TimeOrNow};
-use keepfs_format::ids::{Ino, Time};
-use keepfs_format::op::Kind;
+use keepfs_fs::{Ino, Time};
+use keepfs_fs::Kind;
 use keepfs_fs::{Attr, Caller, FsError, Opened, RenameMode, TimeSet};
 
 /// How long the kernel may believe a name or an attribute without asking again. Only this kernel changes the

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use keepfs_format::ids::Ino;
+use keepfs_fs::Ino;
 use parking_lot::Mutex;
 
 /// Open writable handles of each inode that has any.

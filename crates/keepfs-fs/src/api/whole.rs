@@ -92,8 +92,7 @@ impl Fs {
 
     /// Brings everything so far to the store.
     pub fn sync_store(&self, progress: &mut dyn FnMut(&SyncProgress)) -> Result<()> {
-        self.core.sync_store(progress)?;
-        self.core.checkpoint_if_due()
+        self.core.sync_store(progress)
     }
 
     /// The state of the mount.
@@ -159,6 +158,7 @@ impl Fs {
             self.core.publish()?;
             self.core.checkpoint_if_due()
         });
+        let outcome = outcome.map(drop);
         self.core.drain_publisher();
         let written = outcome.and_then(|()| self.core.write_published());
         self.core.space.publisher().stop();

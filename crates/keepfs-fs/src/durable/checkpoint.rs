@@ -16,12 +16,13 @@ use crate::database::{Changes, Progress, Snapshot};
 use crate::error::{FsError, Result};
 
 impl Core {
-    /// Makes a checkpoint if enough has happened since the last one.
-    pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
-        if self.tree.lock().progress.operations_since < self.options.checkpoint_operations {
-            return Ok(());
+    /// Makes a checkpoint if enough has happened since the last one; says whether it did.
+    pub(crate) fn checkpoint_if_due(&self) -> Result<bool> {
+        let due = self.tree.lock().progress.operations_since >= self.options.checkpoint_operations;
+        if due {
+            self.make_checkpoint()?;
         }
-        self.make_checkpoint()
+        Ok(due)
     }
 
     /// Publishes the tree as of the last cut.

@@ -156,6 +156,15 @@ impl Core {
         }
         self.cut()?;
         self.publish()?;
+        self.wait_for_store(progress)?;
+        match self.checkpoint_if_due()? {
+            true => self.wait_for_store(progress),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the store has everything that was handed to the publisher.
+    fn wait_for_store(&self, progress: &mut dyn FnMut(&Pending)) -> Result<()> {
         let wanted = self.database_segment.load(Ordering::Acquire);
         let publisher = self.space.publisher();
         publisher.poke();
