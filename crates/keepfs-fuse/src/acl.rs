@@ -1,5 +1,5 @@
 //! POSIX access control lists in the byte form of `system.posix_acl_*`, and their arithmetic with file modes.
-//! Pure: the kernel enforces the lists, `inherit` stores them.
+//! Pure: the kernel enforces the lists, `acl_rules` stores them.
 
 /// Attribute that holds the list of an inode.
 pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";

@@ -5,6 +5,7 @@
 //! system, keeps nothing of the tree, and never decides what an operation means.
 
 mod acl;
+mod acl_rules;
 mod answers;
 mod bdi;
 mod capabilities;
@@ -12,7 +13,6 @@ mod crowd;
 mod device;
 mod error;
 mod frontend;
-mod inherit;
 mod inheritance;
 mod lanes;
 mod mount;
@@ -22,6 +22,7 @@ mod options;
 mod power;
 mod spin;
 mod translate;
+mod trial;
 mod writers;
 
 pub use device::{Unmount, heal, unmount};

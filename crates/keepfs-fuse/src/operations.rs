@@ -10,8 +10,8 @@ use keepfs_fs::Kind;
 use keepfs_fs::{Attr, AttrSet, Fs, Handle, NewNode, Opened};
 
 use crate::acl;
+use crate::acl_rules::{follow_mode, inheritance, set_access_list, set_mode};
 use crate::answers::{Answer, GENERATION, entry, read, seek, told};
-use crate::inherit::{follow_mode, inheritance, set_access_list, set_mode};
 use crate::lanes::Lanes;
 use crate::spin::Pulse;
 use crate::translate::{BELIEF, caller, ino, no_such_name, unprivileged_mode};

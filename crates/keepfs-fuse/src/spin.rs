@@ -2,8 +2,9 @@
 //! over instead of sleeping until it is woken, which would cost more than most requests do.
 //!
 //! `fuser` reads again when the kernel has nothing to say, so it is enough to make the session's descriptor not
-//! block; the clones of it that the other threads read keep sleeping. The governor owns that flag. It gives way
-//! when the processors are wanted by others, and never touches a request.
+//! block; the clones of it that the other threads read keep sleeping. The governor owns that flag. Where waking is
+//! cheap, spinning gains nothing: so it tries both ways and takes the better one. It gives way when the processors
+//! are wanted by others, and never touches a request.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,33 +18,48 @@ use rustix::thread::Pid;
 
 use crate::crowd::Crowd;
 use crate::power::Power;
+use crate::trial::Trial;
 
-/// Silence after which the spinning thread goes to sleep, and how often its surroundings are looked at.
+/// How often it is looked whether the spinning is still worth it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Requests between two looks that make it worth: fewer save less than the spinning costs.
+const BEATS_MIN: u64 = 4;
 
 /// Requests that came closer together than this make it worth to spin for the next, in microseconds.
 const GAP_MAX_US: u64 = 500;
 
-/// Requests in a row at such short distance before the spinning begins: a lone `ls` shall not start it.
+/// Requests in a row at such short distance before the governor looks: a lone `ls` shall not wake it.
 const RUN_LEN_MIN: u64 = 8;
 
-/// How long to stay asleep after somebody else wanted the processor: at first, and at most.
+/// A trial is so many turns of each way of waiting, each of so many looks.
+const TRIAL_TURNS: u32 = 4;
+const TRIAL_TURN_LOOKS: u32 = 4;
+
+/// How long a trial's outcome is believed when it was for spinning: at first, and at most, as trials confirm it.
+const TERM_MIN: Duration = Duration::from_millis(250);
+const TERM_MAX: Duration = Duration::from_secs(2);
+
+/// How long to stay asleep when it was not, or somebody else wanted the processor: at first, and at most.
 const RETREAT_MIN: Duration = Duration::from_millis(20);
-const RETREAT_MAX: Duration = Duration::from_millis(640);
+const RETREAT_MAX: Duration = Duration::from_millis(2_560);
+
+/// How long to stay asleep after requests stopped coming.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What receiving threads tell the governor: that a request came.
 pub(crate) struct Pulse {
     started: Instant,
     /// Requests so far.
     beats: AtomicU64,
-    /// Requests in a row, each soon after the one before; counted only while nobody spins.
+    /// Requests in a row, each soon after the one before; counted only while the governor sleeps.
     run_len: AtomicU64,
-    /// When the last request came, in microseconds; kept only while nobody spins.
+    /// When the last request came, in microseconds; kept only while the governor sleeps.
     last_us: AtomicU64,
-    /// Nobody may spin before this time, in microseconds.
+    /// The governor sleeps until this time, in microseconds.
     not_before_us: AtomicU64,
-    /// A thread spins, or is about to.
-    spinning: AtomicBool,
+    /// The governor is at work.
+    engaged: AtomicBool,
     /// Time spent spinning so far, in microseconds.
     spent_us: AtomicU64,
     /// The thread that reads the session's own descriptor, once it has shown itself; 0 before.
@@ -65,7 +81,7 @@ impl Pulse {
             run_len: AtomicU64::new(0),
             last_us: AtomicU64::new(0),
             not_before_us: AtomicU64::new(0),
-            spinning: AtomicBool::new(false),
+            engaged: AtomicBool::new(false),
             spent_us: AtomicU64::new(0),
             receiver: AtomicI32::new(0),
             receiver_name,
@@ -77,7 +93,7 @@ impl Pulse {
     /// A request came.
     pub(crate) fn beat(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
-        if self.governed.load(Ordering::Relaxed) && !self.spinning.load(Ordering::Relaxed) {
+        if self.governed.load(Ordering::Relaxed) && !self.engaged.load(Ordering::Relaxed) {
             self.consider();
         }
     }
@@ -100,7 +116,7 @@ impl Pulse {
         }
         if self.run_len.fetch_add(1, Ordering::Relaxed) < RUN_LEN_MIN
             || now < self.not_before_us.load(Ordering::Relaxed)
-            || self.spinning.swap(true, Ordering::AcqRel)
+            || self.engaged.swap(true, Ordering::AcqRel)
         {
             return;
         }
@@ -117,8 +133,14 @@ impl Pulse {
         }
     }
 
+    /// The governor sleeps for so long.
+    fn rest(&self, time: Duration) {
+        let until = self.now_us().saturating_add(microseconds(time));
+        self.not_before_us.store(until, Ordering::Relaxed);
+    }
+
     fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+        microseconds(self.started.elapsed())
     }
 }
 
@@ -137,8 +159,16 @@ impl Governor {
             return None;
         }
         let ended = Arc::new(AtomicBool::new(false));
-        let (power, reign_pulse) = (Power::new(), Arc::clone(pulse));
-        let reign = Reign { session, crowd: None, power, pulse: reign_pulse, ended: Arc::clone(&ended) };
+        let reign = Reign {
+            session,
+            crowd: None,
+            power: Power::new(),
+            pulse: Arc::clone(pulse),
+            ended: Arc::clone(&ended),
+            pays_until: None,
+            term: TERM_MIN,
+            retreat: RETREAT_MIN,
+        };
         let spawned = thread::Builder::new().name(String::from("keepfs-spin")).spawn(move || reign.govern());
         let handle = match spawned {
             Ok(handle) => handle,
@@ -174,39 +204,41 @@ struct Reign {
     power: Power,
     pulse: Arc<Pulse>,
     ended: Arc<AtomicBool>,
+    /// Until when spinning is known to pay.
+    pays_until: Option<Instant>,
+    /// How long the next outcome of a trial that is for spinning is believed.
+    term: Duration,
+    /// How long the next retreat is.
+    retreat: Duration,
 }
 
 impl Reign {
-    /// Sleeps until it is worth to spin, lets spin, and so on to the end.
+    /// Sleeps until requests keep coming, does what is best, and so on to the end.
     fn govern(mut self) {
-        let mut retreat = RETREAT_MIN;
         while !self.ended.load(Ordering::Acquire) {
-            if !self.pulse.spinning.load(Ordering::Acquire) {
+            if !self.pulse.engaged.load(Ordering::Acquire) {
                 thread::park();
                 continue;
             }
-            let begun = Instant::now();
-            let outcome = self.spin();
-            let spent = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.pulse.spent_us.fetch_add(spent, Ordering::Relaxed);
-            retreat = match outcome {
-                Outcome::Silence => (retreat / 2).max(RETREAT_MIN),
-                Outcome::Crowded => {
-                    let until = self.pulse.now_us().saturating_add(retreat.as_micros() as u64);
-                    self.pulse.not_before_us.store(until, Ordering::Relaxed);
-                    (retreat * 2).min(RETREAT_MAX)
+            match self.attend() {
+                Outcome::Silence => self.pulse.rest(PAUSE),
+                Outcome::Useless | Outcome::Crowded => {
+                    self.pulse.rest(self.retreat);
+                    self.retreat = (self.retreat * 2).min(RETREAT_MAX);
+                    self.term = TERM_MIN;
+                    self.pays_until = None;
                 }
                 Outcome::Failed => {
                     self.pulse.governed.store(false, Ordering::Release);
                     return;
                 }
-            };
-            self.pulse.spinning.store(false, Ordering::Release);
+            }
+            self.pulse.engaged.store(false, Ordering::Release);
         }
     }
 
-    /// Lets the thread spin until requests stop coming or the processors are wanted.
-    fn spin(&mut self) -> Outcome {
+    /// While requests come: tries what is better, and spins as long as that is known to be.
+    fn attend(&mut self) -> Outcome {
         if self.power.is_scarce() {
             return Outcome::Crowded;
         }
@@ -218,10 +250,7 @@ impl Reign {
             // Without the kernel's accounts nobody would know when to give way.
             return Outcome::Failed;
         };
-        if self.set_blocking(false).is_err() {
-            return Outcome::Failed;
-        }
-        let outcome = self.watch(&mut crowd);
+        let outcome = self.try_and_spin(&mut crowd).unwrap_or_else(|outcome| outcome);
         self.crowd = Some(crowd);
         match self.set_blocking(true) {
             Ok(()) => outcome,
@@ -229,21 +258,53 @@ impl Reign {
         }
     }
 
-    /// Looks around while the thread spins.
-    fn watch(&self, crowd: &mut Crowd) -> Outcome {
-        let mut beats = self.pulse.beats.load(Ordering::Relaxed);
-        crowd.look();
+    /// Trials and terms in turn; how they end is told as the error.
+    fn try_and_spin(&mut self, crowd: &mut Crowd) -> Result<Outcome, Outcome> {
+        if !crowd.has_room() {
+            return Ok(Outcome::Crowded);
+        }
         loop {
-            thread::sleep(LOOK_INTERVAL);
-            let now = self.pulse.beats.load(Ordering::Relaxed);
-            if now == beats || self.ended.load(Ordering::Acquire) {
-                return Outcome::Silence;
+            while self.pays_until.is_some_and(|until| Instant::now() < until) {
+                self.watch(true, crowd)?;
             }
-            beats = now;
-            if crowd.look() {
-                return Outcome::Crowded;
+            if !self.run_trial(crowd)? {
+                return Ok(Outcome::Useless);
+            }
+            self.pays_until = Some(Instant::now() + self.term);
+            self.term = (self.term * 2).min(TERM_MAX);
+            self.retreat = RETREAT_MIN;
+        }
+    }
+
+    /// Whether spinning is better now.
+    fn run_trial(&self, crowd: &mut Crowd) -> Result<bool, Outcome> {
+        let mut trial = Trial::default();
+        for turn in 0..2 * TRIAL_TURNS {
+            let spinning = turn % 2 == 1;
+            for _ in 0..TRIAL_TURN_LOOKS {
+                let (beats, time) = self.watch(spinning, crowd)?;
+                trial.count(spinning, beats, time);
             }
         }
+        Ok(trial.favours_spinning())
+    }
+
+    /// Waits for the next look, spinning or not. Gives the requests that came until then, and the time.
+    fn watch(&self, spinning: bool, crowd: &mut Crowd) -> Result<(u64, Duration), Outcome> {
+        self.set_blocking(!spinning).map_err(|_| Outcome::Failed)?;
+        let (beats, begun) = (self.pulse.beats.load(Ordering::Relaxed), Instant::now());
+        thread::sleep(LOOK_INTERVAL);
+        let (beats, time) = (self.pulse.beats.load(Ordering::Relaxed) - beats, begun.elapsed());
+        if spinning {
+            self.pulse.spent_us.fetch_add(microseconds(time), Ordering::Relaxed);
+        }
+        if crowd.look(spinning) {
+            return Err(Outcome::Crowded);
+        }
+        if beats < BEATS_MIN || self.ended.load(Ordering::Acquire) {
+            return Err(Outcome::Silence);
+        }
+        Ok((beats, time))
     }
 
     fn set_blocking(&self, blocking: bool) -> rustix::io::Result<()> {
@@ -253,11 +314,18 @@ impl Reign {
     }
 }
 
-/// Why spinning ended.
+/// Whole microseconds.
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Why the governor goes back to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// No request came for a while.
+    /// Too few requests come.
     Silence,
+    /// Sleeping is as good.
+    Useless,
     /// Somebody else wanted the processor, or power has to last.
     Crowded,
     /// The descriptor's flags cannot be changed, or the kernel keeps no accounts; spinning is over for good.

@@ -4,9 +4,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileType, FopenFlags, INodeNo, RenameFlags, Request, TimeOrNow};
-use keepfs_fs::{Ino, Time};
 use keepfs_fs::Kind;
 use keepfs_fs::{Attr, Caller, FsError, Opened, RenameMode, TimeSet};
+use keepfs_fs::{Ino, Time};
 
 /// How long the kernel may believe a name or an attribute without asking again. Only this kernel changes the
 /// tree, and it forgets by itself what its own calls change.
