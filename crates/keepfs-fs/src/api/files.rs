@@ -209,7 +209,14 @@ impl Core {
         }
         let largest = self.contents.dirty_files().into_iter().max_by_key(|file| file.lock().dirty.len());
         match largest {
-            Some(largest) => self.drain(&largest, HowMuch::All),
+            Some(largest) if largest.lock().dirty.len() >= 4 * BULK_RUN_LEN => {
+                self.drain(&largest, HowMuch::All)
+            }
+            Some(largest) if largest.ino != file.ino => self.drain(&largest, HowMuch::All),
+            Some(_) => {
+                self.contents.wait_for_room();
+                Ok(())
+            }
             None => {
                 self.contents.wait_for_room();
                 Ok(())

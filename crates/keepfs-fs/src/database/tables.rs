@@ -81,31 +81,50 @@ impl Database {
 
     /// Writes all changes in one transaction. Afterwards new snapshots show them.
     pub(crate) fn write(&self, changes: &mut Changes, progress: &Progress) -> Result<()> {
-        self.write_rows(changes, progress, true)
+        self.write_all([changes], progress)
+    }
+
+    /// The same for several sets of changes, oldest first.
+    pub(crate) fn write_all<'a>(
+        &self,
+        changes: impl IntoIterator<Item = &'a mut Changes>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let transaction = begin(&self.inner)?;
+        for changes in changes {
+            write_rows(&transaction, changes, progress)?;
+        }
+        {
+            let mut meta = transaction.open_table(META).map_err(failed)?;
+            meta.insert(PROGRESS, progress.encode().as_slice()).map_err(failed)?;
+        }
+        self.finish(transaction)
     }
 
     /// Writes rows of a tree that is not whole yet: the database does not count as filled by it.
     pub(crate) fn write_unfinished(&self, changes: &mut Changes) -> Result<()> {
-        self.write_rows(changes, &Progress::default(), false)
+        let transaction = begin(&self.inner)?;
+        write_rows(&transaction, changes, &Progress::default())?;
+        self.finish(transaction)
     }
 
-    fn write_rows(&self, changes: &mut Changes, progress: &Progress, finished: bool) -> Result<()> {
-        let transaction = begin(&self.inner)?;
-        write_tree(&transaction, changes)?;
-        write_index(&transaction, changes)?;
-        write_published(&transaction, changes, progress)?;
-        write_segments(&transaction, changes, progress)?;
-        if finished {
-            let mut meta = transaction.open_table(META).map_err(failed)?;
-            meta.insert(PROGRESS, progress.encode().as_slice()).map_err(failed)?;
-            if let Some(runs) = &changes.runs {
-                meta.insert(RUNS, runs.as_slice()).map_err(failed)?;
-            }
-        }
+    fn finish(&self, transaction: WriteTransaction) -> Result<()> {
         transaction.commit().map_err(failed)?;
         *self.snapshot.write() = Arc::new(Snapshot::take(&self.inner)?);
         Ok(())
     }
+}
+
+fn write_rows(transaction: &WriteTransaction, changes: &mut Changes, progress: &Progress) -> Result<()> {
+    write_tree(transaction, changes)?;
+    write_index(transaction, changes)?;
+    write_published(transaction, changes, progress)?;
+    write_segments(transaction, changes, progress)?;
+    if let Some(runs) = &changes.runs {
+        let mut meta = transaction.open_table(META).map_err(failed)?;
+        meta.insert(RUNS, runs.as_slice()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Two-phase commits: over sealed pages the one-phase commit loses databases to power cuts.

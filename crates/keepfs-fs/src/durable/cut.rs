@@ -136,14 +136,15 @@ impl Core {
     pub(super) fn write_database(&self, progress: &mut Progress) -> Result<()> {
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);
         progress.headed_segment = self.cuts.headed.load(Ordering::Acquire);
-        let frozen = std::mem::take(&mut *self.cuts.frozen.lock());
-        let mut settled = 0;
-        for (mut changes, generation) in frozen {
-            self.database.write(&mut changes, progress).map_err(|error| self.poison(error))?;
-            if generation > 0 {
-                self.tree.lock().settle(generation);
-                settled = generation;
-            }
+        let mut frozen = std::mem::take(&mut *self.cuts.frozen.lock());
+        // All in one transaction: a database that says how far it is must have every row up to there.
+        let rows = frozen.iter_mut().map(|(changes, _)| changes);
+        self.database.write_all(rows, progress).map_err(|error| self.poison(error))?;
+        let settled = frozen.iter().map(|(_, generation)| *generation).max().unwrap_or(0);
+        if settled > 0 {
+            self.tree.lock().settle(settled);
+        }
+        for (changes, _) in &frozen {
             for (pack, end) in changes.pack_ends() {
                 self.space.settled(*pack, *end);
             }

@@ -213,8 +213,8 @@ impl Core {
 
     /// Notes in the database what the store has by now, so that the next open does not send it again.
     pub(crate) fn write_published(&self) -> Result<()> {
-        let mut progress = self.tree.lock().progress.clone();
-        progress.applied = self.journal.end().0;
+        // What the last cut wrote stays as it is: calls that came after it are in the journal alone.
+        let Some(mut progress) = self.database.snapshot().progress()? else { return Ok(()) };
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);
         progress.headed_segment = self.cuts.headed.load(Ordering::Acquire);
         self.database.write(&mut crate::database::Changes::default(), &progress)

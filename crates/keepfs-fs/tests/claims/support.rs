@@ -79,6 +79,8 @@ impl Place {
         let world = World { store, ..self.world(unlocked) };
         let mut options = Self::options(&self.state_dir);
         options.background = false;
+        // Every sync to the store makes a checkpoint, so that crashes hit that as well.
+        options.checkpoint_operations = 1;
         options.prefetch_threads = 0;
         Fs::start(world, options)
     }
