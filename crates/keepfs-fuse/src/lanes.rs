@@ -2,6 +2,7 @@
 //! next one, on a thread of a bounded pool. It knows nothing of what the requests are.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -125,7 +126,10 @@ impl Pool {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job();
+                // The request of a job that panics is answered by its reply's drop; the thread is still needed.
+                if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                    tracing::error!("a request panicked");
+                }
                 state = self.state.lock();
             } else if state.closed {
                 return;
@@ -186,6 +190,17 @@ mod tests {
         let (done, result) = channel();
         lanes.may_wait(move || done.send(thread::current().id()).unwrap());
         assert_eq!(result.recv_timeout(PATIENCE).unwrap(), thread::current().id());
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_no_thread_away() {
+        let lanes = Lanes::new(1, 1);
+        for _ in 0..3 {
+            lanes.may_wait(|| panic!("as this test wants it"));
+        }
+        let (done, result) = channel();
+        lanes.elsewhere(move || done.send(thread::current().id()).unwrap());
+        assert_ne!(result.recv_timeout(PATIENCE).unwrap(), thread::current().id());
     }
 
     #[test]
