@@ -55,6 +55,28 @@ impl Attr {
     }
 }
 
+impl Attr {
+    /// What is left to say of a file that has neither a name nor a handle any more.
+    pub(crate) fn of_gone_file(ino: Ino) -> Self {
+        let never = Time::default();
+        Self {
+            ino,
+            kind: Kind::File,
+            mode: 0,
+            nlink: 0,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blocks: 0,
+            atime: never,
+            mtime: never,
+            ctime: never,
+            btime: never,
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Caller {
@@ -111,6 +133,14 @@ pub struct AttrSet {
     pub mtime: Option<TimeSet>,
     /// Last change of anything: only a kernel that keeps times itself sets it.
     pub ctime: Option<Time>,
+}
+
+impl AttrSet {
+    /// Whether nothing but times is set.
+    pub(crate) fn is_times_only(&self) -> bool {
+        let Self { mode, uid, gid, size, .. } = self;
+        mode.is_none() && uid.is_none() && gid.is_none() && size.is_none()
+    }
 }
 
 /// What happens when the target of a rename exists.

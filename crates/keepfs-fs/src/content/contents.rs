@@ -14,7 +14,7 @@ use crate::database::{Changes, Database};
 use crate::error::Result;
 
 /// Bytes outside of chunks that all files together may hold before writers wait.
-pub(crate) const HELD_LEN_MAX: usize = 64 << 20;
+pub(crate) const HELD_LEN_MAX: usize = 48 << 20;
 /// Clean files kept in memory.
 const FILES_CACHED_MAX: usize = 4096;
 /// Extents of clean files kept in memory, about 100 bytes each.
