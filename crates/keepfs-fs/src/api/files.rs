@@ -203,21 +203,14 @@ impl Core {
 
     /// Everything together holds too much: this writer helps to bring bytes into chunks.
     fn make_room(&self, file: &File) -> Result<()> {
-        self.drain(file, HowMuch::Bulk)?;
+        self.relieve(file)?;
         if self.contents.held_len() < HELD_LEN_MAX {
             return Ok(());
         }
         let largest = self.contents.dirty_files().into_iter().max_by_key(|file| file.lock().dirty.len());
         match largest {
-            Some(largest) if largest.lock().dirty.len() >= 4 * BULK_RUN_LEN => {
-                self.drain(&largest, HowMuch::All)
-            }
             Some(largest) if largest.ino != file.ino => self.drain(&largest, HowMuch::All),
-            Some(_) => {
-                self.contents.wait_for_room();
-                Ok(())
-            }
-            None => {
+            _ => {
                 self.contents.wait_for_room();
                 Ok(())
             }

@@ -165,9 +165,13 @@ impl Dirty {
     }
 
     /// Takes runs of contiguous bytes out: all of them whole, or, with a `run_len_min`, the first
-    /// `2 * PIECE_LEN_MAX` or so of each that is at least that long. What follows stays, so that what a drain
-    /// gives back lies right before it.
-    pub(crate) fn take_runs(&mut self, run_len_min: usize) -> Vec<(u64, Vec<u8>)> {
+    /// `2 * PIECE_LEN_MAX` or so of each that is at least that long and begins where `may_begin` says. What
+    /// follows stays, so that what a drain gives back lies right before it.
+    pub(crate) fn take_runs(
+        &mut self,
+        run_len_min: usize,
+        may_begin: impl Fn(u64) -> bool,
+    ) -> Vec<(u64, Vec<u8>)> {
         let mut runs: Vec<(u64, u64, Vec<u64>)> = Vec::new();
         for (start, piece) in &self.pieces {
             let end = start + piece.bytes.len() as u64;
@@ -183,7 +187,7 @@ impl Dirty {
         }
         let mut taken = Vec::new();
         for (start, end, keys) in runs {
-            if ((end - start) as usize) < run_len_min {
+            if run_len_min > 0 && ((end - start) < run_len_min as u64 || !may_begin(start)) {
                 continue;
             }
             let mut bytes = Vec::new();

@@ -89,7 +89,7 @@ impl Core {
             if fresh > RAW_FILE_LEN_MAX {
                 // A file that is being written keeps its last bytes, so that it is cut by its content and
                 // not by the clock; they are few enough for the journal.
-                let streams = fresh >= BULK_RUN_LEN;
+                let streams = fresh >= BULK_RUN_LEN || self.tree.lock().is_open(file.ino);
                 self.drain(&file, if streams { HowMuch::Bulk } else { HowMuch::All })?;
             }
             if self.contents.fresh_len() > RAW_TOTAL_LEN_MAX {

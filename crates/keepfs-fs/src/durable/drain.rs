@@ -13,6 +13,8 @@ use crate::error::{FsError, Result};
 
 /// A run of this many contiguous bytes is drained while its file is still being written.
 pub(crate) const BULK_RUN_LEN: usize = 4 << 20;
+/// Bytes of a file without any long run above which they are drained as they are.
+const SCATTERED_LEN: usize = 4 * BULK_RUN_LEN;
 /// An extent below this length that ends where a run begins is cut again with the run, when the run is at
 /// least a quarter as long: files that grow by small appends end up in few chunks, and no byte is written
 /// more often than about four times the logarithm of that.
@@ -48,36 +50,43 @@ impl Core {
         self.drain_long_runs(file, false)?;
         match how {
             HowMuch::Bulk => Ok(()),
-            HowMuch::All => self.drain_inside(file, HowMuch::All, false),
+            HowMuch::All => self.drain_inside(file, HowMuch::All, false).map(drop),
         }
     }
 
-    /// Long runs go in parts that end where the content says, not where a part does.
-    fn drain_long_runs(&self, file: &File, at_cut: bool) -> Result<()> {
-        loop {
-            let before = file.lock().dirty.len();
-            if before < BULK_RUN_LEN {
-                return Ok(());
-            }
-            self.drain_inside(file, HowMuch::Bulk, at_cut)?;
-            // Scattered bytes have no long runs; and what a writer adds meanwhile is not this call's.
-            if file.lock().dirty.len() + BULK_RUN_LEN / 2 > before {
-                return Ok(());
-            }
+    /// The same for a file that holds much: long runs if it has any, so that a stream is cut by its content
+    /// however fast it comes; scattered bytes, which never make a long run, all at once.
+    pub(crate) fn relieve(&self, file: &File) -> Result<()> {
+        let _drains = self.drain_gate.read();
+        let took = self.drain_inside(file, HowMuch::Bulk, false)?;
+        if took || file.lock().dirty.len() < SCATTERED_LEN {
+            return Ok(());
         }
+        self.drain_inside(file, HowMuch::All, false).map(drop)
     }
 
     /// The same for a caller that holds both gates, and everything of the file.
     pub(crate) fn drain_at_cut(&self, file: &File) -> Result<()> {
         self.drain_long_runs(file, true)?;
-        self.drain_inside(file, HowMuch::All, true)
+        self.drain_inside(file, HowMuch::All, true).map(drop)
     }
 
-    fn drain_inside(&self, file: &File, how: HowMuch, at_cut: bool) -> Result<()> {
+    /// Long runs go in parts that end where the content says, not where a part does.
+    fn drain_long_runs(&self, file: &File, at_cut: bool) -> Result<()> {
+        let mut left = file.lock().dirty.len();
+        // What a writer adds meanwhile is not this call's.
+        while left >= BULK_RUN_LEN && self.drain_inside(file, HowMuch::Bulk, at_cut)? {
+            left = left.saturating_sub(BULK_RUN_LEN);
+        }
+        Ok(())
+    }
+
+    /// Returns whether there was anything to take.
+    fn drain_inside(&self, file: &File, how: HowMuch, at_cut: bool) -> Result<bool> {
         let _draining = file.draining.lock();
         let runs = self.take_off(file, how)?;
         if runs.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (placed, failure) = self.store_runs(&runs, how);
         self.land(file, &runs, &placed, at_cut)?;
@@ -90,7 +99,7 @@ impl Core {
                 state.failure = Some(error.to_string());
                 Err(error)
             }
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 
@@ -101,7 +110,21 @@ impl Core {
             return Ok(Vec::new());
         }
         let fresh = state.dirty.fresh_len();
-        let mut taken = state.dirty.take_runs(if how == HowMuch::Bulk { BULK_RUN_LEN } else { 0 });
+        let mut taken = match how {
+            HowMuch::All => state.dirty.take_runs(0, |_| true),
+            HowMuch::Bulk => {
+                let mut dirty = std::mem::take(&mut state.dirty);
+                let extents = state.extents(file.ino, &self.database);
+                // The kernel's writers overtake each other: a run with nothing before it is not cut before what
+                // comes there has come, or it would begin at a place that its content does not name.
+                let begins = |start: u64| {
+                    start == 0 || extents.as_ref().is_ok_and(|extents| extents.at(start - 1).is_some())
+                };
+                let taken = dirty.take_runs(BULK_RUN_LEN, begins);
+                state.dirty = dirty;
+                taken
+            }
+        };
         self.contents.account(0, 0, fresh, state.dirty.fresh_len());
         // Bytes are read back only where that never waits for a network.
         if self.store.capabilities().local {

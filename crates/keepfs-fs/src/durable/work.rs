@@ -189,11 +189,10 @@ impl Core {
                 self.work.wait();
                 continue;
             };
-            let mut outcome = self.drain(&file, how);
-            if outcome.is_ok() && file.lock().dirty.len() >= 4 * super::BULK_RUN_LEN {
-                // So much that is left are scattered bytes, which never make a long run.
-                outcome = self.drain(&file, HowMuch::All);
-            }
+            let outcome = match how {
+                HowMuch::Bulk => self.relieve(&file),
+                HowMuch::All => self.drain(&file, HowMuch::All),
+            };
             if let Err(error) = outcome {
                 tracing::warn!(ino = file.ino.0, %error, "bytes could not be stored; they stay in memory");
                 std::thread::sleep(TICK);
