@@ -37,7 +37,7 @@ class Plain:
         drop_caches()
 
     def end(self):
-        pass
+        shutil.rmtree(self.path)
 
 
 class Keepfs:

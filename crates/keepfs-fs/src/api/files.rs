@@ -89,7 +89,7 @@ impl Fs {
         };
         self.core.work.noted();
         if bulk {
-            self.core.work.drain_soon(&file, HowMuch::Bulk);
+            self.core.work.drain_soon(&file, HowMuch::Bulk, self.core.contents.held_len());
         }
         Ok(data.len())
     }
@@ -128,7 +128,7 @@ impl Fs {
             && open.writable
             && !file.lock().dirty.is_empty()
         {
-            self.core.work.drain_soon(file, HowMuch::All);
+            self.core.work.drain_soon(file, HowMuch::All, self.core.contents.held_len());
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ const DRAIN_THREADS: usize = 2;
 /// A closed file waits this long, because many are opened again or deleted soon.
 const CLOSED_WAIT: Duration = Duration::from_millis(200);
 /// Above this many bytes outside of chunks nothing waits.
-const HURRY_LEN: usize = 16 << 20;
+const HURRY_LEN: usize = 8 << 20;
 /// How often the background looks whether something is due.
 const TICK: Duration = Duration::from_millis(100);
 /// Bytes of operations after which a commit is due, whatever its age.
@@ -60,8 +60,8 @@ impl Work {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The file's bytes should go into chunks.
-    pub(crate) fn drain_soon(&self, file: &Arc<File>, how: HowMuch) {
+    /// The file's bytes should go into chunks. `held_len`: what all files hold.
+    pub(crate) fn drain_soon(&self, file: &Arc<File>, how: HowMuch, held_len: usize) {
         let mut drains = self.drains.lock();
         let now = Instant::now();
         match how {
@@ -70,6 +70,10 @@ impl Work {
             }
             HowMuch::Bulk => return,
             HowMuch::All => drains.due.push_back((now + CLOSED_WAIT, Arc::downgrade(file), how)),
+        }
+        // Nobody is woken for what is not due: a wake-up costs more than a small file's whole drain.
+        if how == HowMuch::All && held_len < HURRY_LEN {
+            return;
         }
         drop(drains);
         self.wake.notify_one();
