@@ -6,6 +6,8 @@ A figure that was not measured is printed as missing.
 
 import json
 import os
+import re
+import subprocess
 
 from harness import FIGURES
 
@@ -27,6 +29,8 @@ for values, their BLAKE3, SHA-256 and SHA-1, raw and in hex, base32 and base64, 
 state. A *power cut* is a shutdown of the ext4 under store and state that forgets all it had not synced, in data=ordered and
 data=writeback by turns; a disk that reorders or tears what it was told to sync is not simulated here.
 """
+
+CRASHES = "cargo test --release -p keepfs-fs --test claims crash:: -- --nocapture"
 
 # What, the script, its figures with {name}, and how it is made bigger.
 ROWS = [
@@ -51,6 +55,7 @@ ROWS = [
     ("entries in one folder; create, cold list with stat, unlink a second", "scale", "{entries}; {create_per_second}, {list_and_stat_cold_per_second}, {unlink_per_second}", "KEEPFS_ENTRIES"),
     ("last tenths against the first: create, unlink", "scale", "{create_slowdown}×, {unlink_slowdown}×", "KEEPFS_ENTRIES"),
     ("mount of a tree with that folder", "scale", "{mount_seconds} s", "KEEPFS_ENTRIES"),
+    ("crash at every call of disk and store, in every pair of calls over a tiny tree and around checkpoints", CRASHES, None, None),
     ("pjdfstest, the C suite (8,789 cases)", None, None, None),
     ("fuzz executions per decoder", None, None, None),
     ("mutants killed in format, log and vault", None, None, None),
@@ -66,7 +71,19 @@ def load(script):
         return None
 
 
+def crashes():
+    """Runs the crash tests; they print what they did, and fail at the first violation."""
+    result = subprocess.run(CRASHES.split(), capture_output=True, text=True, check=False)
+    found = re.findall(r"(\d+) sequences, (\d+) crashes, 0 violations", result.stdout)
+    if result.returncode != 0 or not found:
+        return "**missing**"
+    sequences, count = (sum(int(pair[at]) for pair in found) for at in (0, 1))
+    return f"{sequences:,} sequences, {count:,} crashes, 0 violations"
+
+
 def show(script, template):
+    if script == CRASHES:
+        return crashes()
     result = load(script) if script else None
     if result is None:
         return "**missing**"
@@ -87,6 +104,8 @@ def main():
     print(HEAD, end="")
     for what, script, template, variable in ROWS:
         command = f"`acceptance/{script}.py`" if script else "not yet"
+        if script == CRASHES:
+            command = f"`{CRASHES}`"
         if variable:
             command += f" (`{variable}`)"
         print(f"| {what} | {show(script, template)} | {command} |")
