@@ -14,9 +14,11 @@ use keepfs_format::vector::{Seen, VersionVector};
 use keepfs_store::{ObjectName, StoreError};
 
 use super::load::{LogReader, Replayer, applied};
+use super::recover;
 use crate::core::Core;
 use crate::database::{Database, Progress};
 use crate::error::{FsError, Result};
+use crate::journal::Position;
 use crate::open::Parts;
 
 /// Takes over what other machines have published since this one was here last. Without the store there is
@@ -37,13 +39,15 @@ pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut 
     if news.is_empty() {
         return Ok(());
     }
-    let unpublished = progress.last_segment > progress.published_segment;
+    if parts.options.read_only {
+        tracing::warn!("other machines have written since; a read-only mount shows what is known here");
+        return Ok(());
+    }
+    let unpublished = progress.last_segment > progress.published_segment
+        || recover::journal_goes_on(parts, Position(progress.applied))?;
     let knew_us = |head: &Head| applied(&head.seen, own).0 >= progress.published_segment;
     if unpublished || !news.iter().any(knew_us) {
         return Err(diverged(parts, &news));
-    }
-    if parts.options.read_only {
-        return Ok(());
     }
     let hash = ObjectHash(progress.last_segment_hash);
     let seq = progress.last_segment;

@@ -164,6 +164,22 @@ impl Replayed {
     }
 }
 
+fn journal_place(parts: &Parts) -> JournalPlace {
+    JournalPlace {
+        disk: parts.disk.clone(),
+        dir: parts.options.state_dir.join("journal"),
+        keys: parts.local.clone(),
+        env: parts.env.clone(),
+        options: parts.options.journal,
+    }
+}
+
+/// Whether the journal holds changes beyond a position.
+pub(crate) fn journal_goes_on(parts: &Parts, from: Position) -> Result<bool> {
+    let (_, found) = Journal::open(journal_place(parts), from, &mut |_, _| Ok(()))?;
+    Ok(found.records > 0)
+}
+
 /// Replays what the journal has beyond the database.
 pub(crate) fn replay(
     parts: &Parts,
@@ -180,14 +196,7 @@ pub(crate) fn replay(
         unsealed: Vec::new(),
         report: RecoveryReport::default(),
     });
-    let place = JournalPlace {
-        disk: parts.disk.clone(),
-        dir: parts.options.state_dir.join("journal"),
-        keys: parts.local.clone(),
-        env: parts.env.clone(),
-        options: parts.options.journal,
-    };
-    let (journal, found) = Journal::open(place, from, &mut |_, bytes| {
+    let (journal, found) = Journal::open(journal_place(parts), from, &mut |_, bytes| {
         replayed.borrow_mut().batch(bytes).map_err(|error| JournalError::Replay(Box::new(error)))
     })?;
     if found.created && from != Position::OLDEST && covered == Hlc::default() {

@@ -210,3 +210,24 @@ fn a_file_that_lost_its_second_name_can_move_after_a_checkpoint() {
     let (_other, joined) = place.join_elsewhere(17);
     assert_eq!(joined.get(Ino::ROOT, "c"), b"content");
 }
+
+#[test]
+fn what_only_a_parted_machine_has_can_still_be_read() {
+    let (place, fs) = Place::found(18);
+    fs.put(Ino::ROOT, "both", b"1");
+    fs.close().unwrap();
+    drop(fs);
+    let fs = place.reopen();
+    fs.put(Ino::ROOT, "only here", b"2");
+    fs.sync_local().unwrap();
+    drop(fs);
+    let (_other, fs) = place.join_elsewhere(19);
+    fs.put(Ino::ROOT, "only here", b"3");
+    fs.close().unwrap();
+    drop(fs);
+    let refused = place.try_reopen().err().unwrap();
+    assert!(matches!(refused, keepfs_fs::FsError::Diverged { .. }), "{refused}");
+    let fs = place.reopen_read_only();
+    assert_eq!(fs.get(Ino::ROOT, "only here"), b"2");
+    assert!(fs.unlink(Ino::ROOT, b"only here").is_err());
+}

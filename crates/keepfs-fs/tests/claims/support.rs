@@ -129,6 +129,14 @@ impl Place {
         Fs::start(self.world(unlocked), Self::options(&self.state_dir))
     }
 
+    /// The same machine again, only to look.
+    pub(crate) fn reopen_read_only(&self) -> Fs {
+        let unlocked = home::unlock(&self.site(), UnlockSecret::Password(PASSWORD)).unwrap();
+        let mut options = Self::options(&self.state_dir);
+        options.read_only = true;
+        Fs::start(self.world(unlocked), options).unwrap()
+    }
+
     /// The same machine again, if it may.
     pub(crate) fn try_reopen(&self) -> keepfs_fs::Result<Fs> {
         self.try_start(home::unlock(&self.site(), UnlockSecret::Password(PASSWORD))?)
