@@ -1,6 +1,6 @@
 //! Operations: what a machine's log is made of. Types only; `op_codec` has their bytes.
 
-use crate::ids::{ChunkId, Hlc, Ino, LinkId, MachineTag, PackId, Stamp, Time};
+use crate::ids::{ChunkId, Hlc, Ino, LinkId, PackId, Stamp, Time};
 
 /// Longest name of a directory entry, in bytes (Linux `NAME_MAX`).
 pub const NAME_LEN_MAX: usize = 255;
@@ -282,7 +282,3 @@ pub enum Source {
         skip: u32,
     },
 }
-
-/// Who applied a group: the author of the log it came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Author(pub MachineTag);

@@ -94,7 +94,7 @@ impl Fs {
         core.hear_of_jobs();
         if !core.options.read_only {
             core.settle_replayed()?;
-            core.catch_up_segments()?;
+            core.queue_segments()?;
             if core.options.background {
                 core.space.publisher().start_threads(PUBLISH_THREADS)?;
             }
@@ -118,7 +118,7 @@ fn open_space(
     let options = SpaceOptions {
         staging: parts.staging.clone().unwrap_or(StagingPlace::InStore),
         cache,
-        next_pack_counter: recover::next_pack_counter(&replayed.tree),
+        next_pack_counter: replayed.tree.progress.last_pack + 1,
         compression: parts.options.compression,
         block_cache_len_max: parts.options.block_cache_len_max,
         prefetch_threads: parts.options.prefetch_threads,

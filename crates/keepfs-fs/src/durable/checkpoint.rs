@@ -9,6 +9,7 @@ use keepfs_format::vector::Seen;
 use keepfs_store::ObjectName;
 use keepfs_vault::Job;
 
+use super::others::put_seen;
 use super::runs::Runs;
 use super::tree_objects::TreeObjects;
 use crate::core::Core;
@@ -83,10 +84,7 @@ impl Core {
             seq: as_of.last_segment,
             hash: ObjectHash(as_of.last_segment_hash),
         };
-        match covered.binary_search_by_key(&self.machine, |seen| seen.machine) {
-            Ok(at) => covered[at] = own,
-            Err(at) => covered.insert(at, own),
-        }
+        put_seen(&mut covered, own);
         let now = self.tree.lock().progress.clone();
         let checkpoint = Checkpoint {
             machine: self.machine,

@@ -122,7 +122,7 @@ impl Core {
         let mut log = OpLog::default();
         let added = self.space.take_added();
         self.tree.lock().record_packs(self.env.now(), added, &mut log)?;
-        Ok(log.take().0)
+        Ok(log.take())
     }
 
     fn gather_file(&self, file: &File, batch: &mut BatchWriter) -> Result<()> {

@@ -45,9 +45,7 @@ pub(crate) struct LogReader<'a> {
 impl LogReader<'_> {
     /// The key of a machine, if the roster had it at that point.
     pub(super) fn key_at(&self, machine: MachineTag, at: RosterPoint) -> Option<VerifyingKey> {
-        let roster = self.parts.unlocked.roster();
-        let known = roster.machine(machine)?;
-        (roster.hash_at(at.position)? == at.hash && known.position <= at.position).then_some(known.signing)
+        self.parts.unlocked.roster().verifying_key_at(machine, at.position, at.hash)
     }
 
     /// An object, or nothing if the store has none of that name.

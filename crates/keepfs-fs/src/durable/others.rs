@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use keepfs_format::head::{HEAD_OBJECT_LEN_MAX, Head};
 use keepfs_format::ids::MachineTag;
-use keepfs_format::signed::{ObjectHash, RosterPoint};
+use keepfs_format::signed::ObjectHash;
 use keepfs_format::vector::{Seen, VersionVector};
 use keepfs_store::{ObjectName, StoreError};
 
 use super::load::{LogReader, Replayer, applied};
+use super::publish::roster_point;
 use super::recover;
 use crate::core::Core;
 use crate::database::{Database, Progress};
@@ -78,11 +79,10 @@ fn heads_of_all(reader: &LogReader<'_>, progress: &Progress) -> Result<Vec<Head>
 /// What this machine's head says, from local state.
 fn own_head(reader: &LogReader<'_>, progress: &Progress) -> Head {
     let parts = reader.parts;
-    let roster = parts.unlocked.roster();
     Head {
         machine: parts.unlocked.machine.tag,
         generation: progress.head_generation,
-        roster: RosterPoint { position: roster.entry_count() - 1, hash: roster.tip() },
+        roster: roster_point(&parts.unlocked),
         time: parts.env.now(),
         seq: progress.last_segment,
         segment: ObjectHash(progress.last_segment_hash),

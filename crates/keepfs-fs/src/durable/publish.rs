@@ -13,11 +13,18 @@ use parking_lot::Mutex;
 
 use crate::core::Core;
 use crate::error::{FsError, Result};
+use crate::home::Unlocked;
 
 /// Segments whose bytes the publisher may hold at a time; the others wait in the database.
 const SEGMENTS_IN_FLIGHT_MAX: usize = 8;
 /// How often somebody who waits for the store is told how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The newest entry of the roster that an unlocked vault knows.
+pub(super) fn roster_point(unlocked: &Unlocked) -> RosterPoint {
+    let roster = unlocked.roster();
+    RosterPoint { position: roster.entry_count() - 1, hash: roster.tip() }
+}
 
 /// Segments between the database and the store.
 #[derive(Default)]
@@ -54,7 +61,8 @@ impl Core {
         self.queue_segments()
     }
 
-    fn queue_segments(&self) -> Result<()> {
+    /// Segments that wait in the database, as many as the publisher may hold at a time.
+    pub(crate) fn queue_segments(&self) -> Result<()> {
         let mut outbox = self.outbox.state.lock();
         let last = self.database_segment.load(Ordering::Acquire);
         while outbox.queued < last && outbox.in_flight.len() < SEGMENTS_IN_FLIGHT_MAX {
@@ -108,8 +116,7 @@ impl Core {
 
     /// The newest entry of the roster that this machine knows.
     pub(super) fn roster_point(&self) -> RosterPoint {
-        let roster = self.unlocked.roster();
-        RosterPoint { position: roster.entry_count() - 1, hash: roster.tip() }
+        roster_point(&self.unlocked)
     }
 
     /// The publisher tells of jobs that are done.
@@ -218,10 +225,5 @@ impl Core {
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);
         progress.headed_segment = self.cuts.headed.load(Ordering::Acquire);
         self.database.write(&mut crate::database::Changes::default(), &progress)
-    }
-
-    /// Segments that an earlier session sealed and the store may lack.
-    pub(crate) fn catch_up_segments(&self) -> Result<()> {
-        self.queue_segments()
     }
 }

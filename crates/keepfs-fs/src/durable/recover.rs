@@ -126,7 +126,7 @@ impl Replayed {
                 log.record(&group)
             })?;
             if log.len() > 0 {
-                self.unsealed.push(log.take().0);
+                self.unsealed.push(log.take());
             }
         }
         if batch.hlc <= self.covered {
@@ -234,11 +234,6 @@ pub(crate) fn recover_packs(space: &ChunkSpace, replayed: &mut Replayed) -> Resu
         }
     }
     Ok(())
-}
-
-/// The counter of the next pack of this machine.
-pub(crate) fn next_pack_counter(tree: &Tree) -> u64 {
-    tree.progress.last_pack + 1
 }
 
 /// The directory below the state directory that holds this namespace's database.

@@ -11,15 +11,12 @@ use crate::error::Result;
 pub(crate) struct OpLog {
     batch: Writer,
     state: DeltaState,
-    groups: u64,
 }
 
 impl OpLog {
     /// Appends a group. One that breaks a rule of the format is refused and leaves the batch as it was.
     pub(crate) fn record(&mut self, group: &OpGroup) -> Result<()> {
-        encode_group(&mut self.batch, group, &mut self.state)?;
-        self.groups += 1;
-        Ok(())
+        Ok(encode_group(&mut self.batch, group, &mut self.state)?)
     }
 
     /// Bytes in the batch.
@@ -27,10 +24,8 @@ impl OpLog {
         self.batch.len()
     }
 
-    /// Takes the batch out: its bytes and its number of groups. The next one starts afresh and can be read
-    /// without this one.
-    pub(crate) fn take(&mut self) -> (Vec<u8>, u64) {
-        let taken = std::mem::take(self);
-        (taken.batch.into_bytes(), taken.groups)
+    /// Takes the batch out. The next one starts afresh and can be read without this one.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self).batch.into_bytes()
     }
 }

@@ -219,7 +219,7 @@ impl Tree {
     /// Takes the batch of operations. What is recorded from now on belongs to the next one.
     pub(crate) fn take_batch(&mut self) -> (Vec<u8>, Hlc) {
         let last = Hlc(self.progress.hlc);
-        let (batch, _) = self.log.take();
+        let batch = self.log.take();
         self.set_packs_hlc_aside();
         (batch, last)
     }
