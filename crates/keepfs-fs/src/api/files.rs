@@ -1,5 +1,6 @@
 //! Calls about open files: opening, reading, writing, syncing, closing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +20,10 @@ use crate::types::{Handle, Opened};
 
 /// Unjournaled bytes of a file above which `fsync` brings them into chunks instead of the journal.
 const SYNC_RAW_LEN_MAX: usize = 512 << 10;
+/// How much writes that later ones have overtaken may hold above the limit, in bytes.
+const OVERTAKEN_LEN_MAX: usize = 16 << 20;
+/// How many times a writer waits for such writes before a stream is cut where they are missing.
+const ROUNDS_FOR_OVERTAKEN: u32 = 2;
 /// How far ahead of a sequential reader chunks are opened, in bytes.
 const READ_AHEAD_LEN: u64 = 8 << 20;
 
@@ -61,9 +66,7 @@ impl Fs {
         self.core.check_writable()?;
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= FILE_LEN_MAX);
         let end = end.ok_or(FsError::FileTooLarge)?;
-        while self.core.contents.held_len() >= HELD_LEN_MAX {
-            self.core.make_room(&file)?;
-        }
+        self.core.wait_for_room(&file, end - data.len() as u64..end)?;
         self.core.check_space()?;
         let bulk = {
             let _gate = self.core.gate.read();
@@ -201,15 +204,32 @@ impl Core {
         self.space.prefetch(&chunks);
     }
 
-    /// Everything together holds too much: this writer helps to bring bytes into chunks.
-    fn make_room(&self, file: &File) -> Result<()> {
-        self.relieve(file)?;
-        if self.contents.held_len() < HELD_LEN_MAX {
+    /// While everything together holds too much, this writer helps to bring bytes into chunks before it adds
+    /// its own.
+    fn wait_for_room(&self, file: &File, range: Range<u64>) -> Result<()> {
+        let mut rounds = 0;
+        while self.contents.held_len() >= HELD_LEN_MAX {
+            // The write that later ones have overtaken is what they wait for.
+            let overtaken = self.contents.held_len() < HELD_LEN_MAX + OVERTAKEN_LEN_MAX
+                && file.lock().dirty.begins_at(range.end);
+            if overtaken {
+                return Ok(());
+            }
+            self.make_room(file, rounds)?;
+            rounds += 1;
+        }
+        Ok(())
+    }
+
+    fn make_room(&self, file: &File, rounds: u32) -> Result<()> {
+        if self.relieve(file)? {
             return Ok(());
         }
         let largest = self.contents.dirty_files().into_iter().max_by_key(|file| file.lock().dirty.len());
         match largest {
-            Some(largest) if largest.ino != file.ino => self.drain(&largest, HowMuch::All),
+            Some(largest) if largest.ino != file.ino && self.relieve(&largest)? => Ok(()),
+            // What is before the long run is late, or never comes.
+            Some(largest) if rounds >= ROUNDS_FOR_OVERTAKEN => self.drain(&largest, HowMuch::All),
             _ => {
                 self.contents.wait_for_room();
                 Ok(())

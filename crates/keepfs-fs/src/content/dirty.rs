@@ -149,6 +149,20 @@ impl Dirty {
         self.pieces.iter().map(|(start, piece)| (*start, piece.bytes.len() as u64))
     }
 
+    /// Whether a run of at least `run_len_min` contiguous bytes is held.
+    pub(crate) fn has_run(&self, run_len_min: usize) -> bool {
+        let mut run = (0, 0);
+        self.ranges().any(|(start, len)| {
+            run = if run.1 == start { (run.0, start + len) } else { (start, start + len) };
+            run.1 - run.0 >= run_len_min as u64
+        })
+    }
+
+    /// Whether held bytes begin right at `offset`.
+    pub(crate) fn begins_at(&self, offset: u64) -> bool {
+        self.pieces.contains_key(&offset)
+    }
+
     /// Bytes that the journal has not seen.
     pub(crate) fn fresh_len(&self) -> usize {
         self.pieces.values().map(|piece| piece.fresh.1 - piece.fresh.0).sum()

@@ -55,14 +55,21 @@ impl Core {
     }
 
     /// The same for a file that holds much: long runs if it has any, so that a stream is cut by its content
-    /// however fast it comes; scattered bytes, which never make a long run, all at once.
-    pub(crate) fn relieve(&self, file: &File) -> Result<()> {
+    /// however fast it comes; scattered bytes, which never make a long run, all at once. A long run that waits
+    /// for an overtaken write before it goes on waiting. Returns whether there was anything to take.
+    pub(crate) fn relieve(&self, file: &File) -> Result<bool> {
         let _drains = self.drain_gate.read();
-        let took = self.drain_inside(file, HowMuch::Bulk, false)?;
-        if took || file.lock().dirty.len() < SCATTERED_LEN {
-            return Ok(());
+        if self.drain_inside(file, HowMuch::Bulk, false)? {
+            return Ok(true);
         }
-        self.drain_inside(file, HowMuch::All, false).map(drop)
+        let waits = {
+            let state = file.lock();
+            state.dirty.len() < SCATTERED_LEN || state.dirty.has_run(BULK_RUN_LEN)
+        };
+        match waits {
+            true => Ok(false),
+            false => self.drain_inside(file, HowMuch::All, false),
+        }
     }
 
     /// The same for a caller that holds both gates, and everything of the file.

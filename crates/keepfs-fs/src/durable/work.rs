@@ -24,6 +24,10 @@ const CLOSED_WAIT: Duration = Duration::from_millis(200);
 const HURRY_LEN: usize = 8 << 20;
 /// How often the background looks whether something is due.
 const TICK: Duration = Duration::from_millis(100);
+/// A stream that gets nothing for this long has ended, or pauses.
+const STREAM_PAUSE: Duration = Duration::from_millis(300);
+/// How many publish intervals a cut waits for the end of a stream.
+const STREAM_PATIENCE: u32 = 4;
 /// Bytes of operations after which a commit is due, whatever its age.
 const BATCH_LEN_DUE: usize = 4 << 20;
 /// Changed rows after which a cut is due: small cuts stall writers, large ones cost memory.
@@ -43,6 +47,8 @@ pub(crate) struct Work {
     cut: AtomicU64,
     /// When the first change was made that no cut has taken along.
     waiting_since: Mutex<Option<Instant>>,
+    /// When a file last got a long run of bytes that are not in chunks.
+    streamed: Mutex<Option<Instant>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Why the last cut or publishing failed, if it did.
     trouble: Mutex<Option<String>>,
@@ -62,8 +68,11 @@ impl Work {
 
     /// The file's bytes should go into chunks. `held_len`: what all files hold.
     pub(crate) fn drain_soon(&self, file: &Arc<File>, how: HowMuch, held_len: usize) {
-        let mut drains = self.drains.lock();
         let now = Instant::now();
+        if how == HowMuch::Bulk {
+            *self.streamed.lock() = Some(now);
+        }
+        let mut drains = self.drains.lock();
         match how {
             HowMuch::Bulk if drains.queued.insert(file.ino) => {
                 drains.due.push_front((now, Arc::downgrade(file), how));
@@ -146,6 +155,11 @@ impl Work {
         self.trouble.lock().clone()
     }
 
+    /// Whether a file is being written as one long stream.
+    fn is_streaming(&self) -> bool {
+        self.streamed.lock().is_some_and(|at| at.elapsed() < STREAM_PAUSE)
+    }
+
     /// How long the oldest change has waited for a cut.
     pub(crate) fn waiting(&self) -> Option<Duration> {
         self.waiting_since.lock().map(|since| since.elapsed())
@@ -194,7 +208,7 @@ impl Core {
                 continue;
             };
             let outcome = match how {
-                HowMuch::Bulk => self.relieve(&file),
+                HowMuch::Bulk => self.relieve(&file).map(drop),
                 HowMuch::All => self.drain(&file, HowMuch::All),
             };
             if let Err(error) = outcome {
@@ -232,7 +246,10 @@ impl Core {
             if self.work.cut_is_due() {
                 self.work.waiting_since.lock().get_or_insert_with(Instant::now);
             }
-            let old = self.work.waiting().is_some_and(|waited| waited >= self.options.publish_interval);
+            // A cut in the middle of a stream would end a chunk where the clock says, not where its content does.
+            let patience = if self.work.is_streaming() { STREAM_PATIENCE } else { 1 };
+            let interval = self.options.publish_interval * patience;
+            let old = self.work.waiting().is_some_and(|waited| waited >= interval);
             let large =
                 self.tree.lock().changed_count() >= ROWS_DUE || self.journal.len_live() >= JOURNAL_LEN_DUE;
             if (old || large) && self.work.cut_is_due() {

@@ -5,4 +5,5 @@
 mod crash;
 mod lifecycle;
 mod model;
+mod streams;
 mod support;
