@@ -121,9 +121,9 @@ class Report:
         sys.exit(1 if self.failures else 0)
 
 
-def run_script(name, body):
+def run_script(name, body, kind=Report):
     """Runs body(report) so that a failed need, or a surprise, is a failure and not a stack trace alone."""
-    report = Report(name)
+    report = kind(name)
     try:
         body(report)
     except Failed:
@@ -138,8 +138,9 @@ def run_script(name, body):
 class Vault:
     """One vault with its store, its state and its mount point, under the real binary."""
 
-    def __init__(self, report, name, store=None, home=None):
+    def __init__(self, report, name, store=None, home=None, binary=None):
         self.report = report
+        self.binary = binary or BINARY
         self.store = store or report.path(f"{name}-store")
         self.home = home or report.path(f"{name}-home")
         self.mountpoint = report.path(f"{name}-mount")
@@ -154,7 +155,7 @@ class Vault:
 
     def keepfs(self, *arguments, environment=None, seconds=COMMAND_SECONDS_MAX):
         """Runs the binary; gives what subprocess gives, with text."""
-        command = [BINARY, *arguments]
+        command = [self.binary, *arguments]
         return subprocess.run(
             command,
             env={**self.environment(), **(environment or {})},
@@ -210,7 +211,7 @@ class Vault:
             if not entry.isdigit():
                 continue
             try:
-                if os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)") != os.path.realpath(BINARY):
+                if os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)") != os.path.realpath(self.binary):
                     continue
                 with open(f"/proc/{entry}/environ", "rb") as environ, open(f"/proc/{entry}/cmdline", "rb") as command:
                     if needle in environ.read() or needle in command.read():
