@@ -1,12 +1,19 @@
-//! What watches over the project: the repository as data, for the tests in `tests/`, and the canary scan.
+//! What watches over the project: the repository as data, for the tests in `tests/`, the canary scan, and simulated
+//! worlds in which the whole file system runs over a store and a disk that fail.
 //!
 //! Owns the rules that no compiler checks: which crate may know which, how long a file may be, what must
-//! never be found on a store. It is development equipment: nothing that ships depends on it.
+//! never be found on a store; and what a file system must show after everything that can happen to it. It is
+//! development equipment: nothing that ships depends on it.
 
 mod canary;
+mod place;
 mod repository;
+mod seeded;
 mod source;
+pub mod world;
 
 pub use canary::{Canaries, Finding, ScanReport};
+pub use place::{CALLER, PASSWORD, Place};
 pub use repository::{Repository, RustFile};
+pub use seeded::{Chance, SeededEnv, noise};
 pub use source::{Function, Source};

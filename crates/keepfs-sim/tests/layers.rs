@@ -31,7 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "keepfs-vault",
         ],
     ),
-    ("keepfs-sim", &[]),
+    ("keepfs-sim", &["keepfs-format", "keepfs-fs", "keepfs-store"]),
 ];
 
 /// Outside crates that may be used only where they are at home. keepfs-sim looks for leaked hashes, so it

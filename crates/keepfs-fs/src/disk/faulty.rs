@@ -39,6 +39,18 @@ pub enum Trouble {
         /// The error number.
         errno: i32,
     },
+    /// One call has its effect, and is answered with this error number all the same.
+    FailAfter {
+        /// Which call.
+        call: u64,
+        /// The error number.
+        errno: i32,
+    },
+    /// From this call on the disk is full: what needs more room fails with `ENOSPC`, everything else works.
+    Full {
+        /// The first call that may fail.
+        call: u64,
+    },
     /// From this call on all fail, until [`FaultyDisk::power_cut`] says what was left.
     PowerOff {
         /// The first call that fails.
@@ -104,6 +116,33 @@ impl FaultyDisk {
         self.state.lock().power_cut(seed);
     }
 
+    /// The process that uses the disk ends, and the machine goes on: open files and locks are gone, and so is
+    /// any trouble. What was not durable can be read on, and is still lost by a power cut.
+    pub fn end_process(&self) {
+        self.state.lock().end_process();
+    }
+
+    /// Every call from here on fails without an effect, until [`power_cut`](Self::power_cut) or
+    /// [`end_process`](Self::end_process).
+    pub fn stop(&self) {
+        let mut state = self.state.lock();
+        state.trouble = Some(Trouble::PowerOff { call: 0 });
+        state.calls = state.calls.max(1);
+    }
+
+    /// Whether the power went, or the disk was stopped.
+    pub fn is_stopped(&self) -> bool {
+        let state = self.state.lock();
+        matches!(state.trouble, Some(Trouble::PowerOff { call }) if state.calls > call)
+    }
+
+    /// All files, sorted by path.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.state.lock();
+        let is_file = |node: &u64| state.nodes.get(node).is_some_and(|node| !node.is_dir);
+        state.names.iter().filter(|(_, node)| is_file(node)).map(|(path, _)| path.clone()).collect()
+    }
+
     /// All bytes of a file as they are now, if there is one.
     pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state.lock();
@@ -132,10 +171,11 @@ impl LocalDisk for FaultyDisk {
         state.step()?;
         state.need_parent(path)?;
         if !state.names.contains_key(path) {
+            state.need_room()?;
             let node = state.add_node(true);
             state.change_name(None, Some((path.to_owned(), node)));
         }
-        Ok(())
+        state.answer(())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn LocalFile>> {
@@ -145,16 +185,19 @@ impl LocalDisk for FaultyDisk {
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        state.need_room()?;
         let node = state.add_node(false);
         state.change_name(None, Some((path.to_owned(), node)));
-        Ok(Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life }))
+        let file = Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life });
+        state.answer(file as Arc<dyn LocalFile>)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn LocalFile>> {
         let mut state = self.state.lock();
         state.step()?;
         let node = state.find(path)?;
-        Ok(Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life }))
+        let file = Arc::new(FaultyFile { state: self.state.clone(), node, life: state.life });
+        state.answer(file as Arc<dyn LocalFile>)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -163,7 +206,7 @@ impl LocalDisk for FaultyDisk {
         let node = state.find(from)?;
         state.need_parent(to)?;
         state.change_name(Some(from.to_owned()), Some((to.to_owned(), node)));
-        Ok(())
+        state.answer(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -171,7 +214,7 @@ impl LocalDisk for FaultyDisk {
         state.step()?;
         state.find(path)?;
         state.change_name(Some(path.to_owned()), None);
-        Ok(())
+        state.answer(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -179,7 +222,8 @@ impl LocalDisk for FaultyDisk {
         state.step()?;
         state.find(path)?;
         let children = state.names.keys().filter(|name| name.parent() == Some(path));
-        Ok(children.filter_map(|name| Some(name.file_name()?.to_str()?.to_owned())).collect())
+        let names = children.filter_map(|name| Some(name.file_name()?.to_str()?.to_owned())).collect();
+        state.answer(names)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -193,7 +237,7 @@ impl LocalDisk for FaultyDisk {
         for change in synced {
             change.apply(&mut state.durable_names);
         }
-        Ok(())
+        state.answer(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
@@ -229,9 +273,11 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
-    /// Runs `act` on the file; its last argument says whether and how the call shall fail.
+    /// Runs `act` on the file, which is then at least `len_after` bytes long; its last argument says whether and how
+    /// the call shall fail.
     fn on_node<T>(
         &self,
+        len_after: usize,
         act: impl FnOnce(&mut Node, &mut Chance, Result<(), Failure>) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut state = self.state.lock();
@@ -239,12 +285,16 @@ impl FaultyFile {
         if state.life != self.life {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        let verdict = state.step();
+        let mut verdict = state.step();
+        if verdict.is_ok() && state.nodes.get(&self.node).is_some_and(|node| node.bytes.len() < len_after) {
+            verdict = state.need_room();
+        }
         if let Err(failure @ Failure::PowerOff) = verdict {
             return Err(failure.into());
         }
         let node = state.nodes.get_mut(&self.node).ok_or(io::ErrorKind::NotFound)?;
-        act(node, &mut state.chance, verdict)
+        let outcome = act(node, &mut state.chance, verdict)?;
+        state.answer(outcome)
     }
 }
 
@@ -255,7 +305,7 @@ fn index(offset: u64) -> io::Result<usize> {
 
 impl LocalFile for FaultyFile {
     fn length(&self) -> io::Result<u64> {
-        self.on_node(|node, _, verdict| {
+        self.on_node(0, |node, _, verdict| {
             verdict?;
             Ok(node.bytes.len() as u64)
         })
@@ -263,7 +313,7 @@ impl LocalFile for FaultyFile {
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let start = index(offset)?;
-        self.on_node(|node, _, verdict| {
+        self.on_node(0, |node, _, verdict| {
             verdict?;
             let end = start.checked_add(out.len()).ok_or(io::ErrorKind::InvalidInput)?;
             out.copy_from_slice(node.bytes.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -273,7 +323,7 @@ impl LocalFile for FaultyFile {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let start = index(offset)?;
-        self.on_node(|node, chance, verdict| {
+        self.on_node(start.saturating_add(data.len()), |node, chance, verdict| {
             let written = match verdict {
                 Ok(()) => data.len(),
                 Err(_) => chance.below(data.len() as u64 + 1) as usize / SECTOR_LEN * SECTOR_LEN,
@@ -285,7 +335,7 @@ impl LocalFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = index(len)?;
-        self.on_node(|node, _, verdict| {
+        self.on_node(len, |node, _, verdict| {
             verdict?;
             // What is cut off reads as zeroes when the file grows again, whatever survives.
             let end = node.bytes.len();
@@ -299,7 +349,7 @@ impl LocalFile for FaultyFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let len = index(len)?;
-        self.on_node(|node, _, verdict| {
+        self.on_node(len, |node, _, verdict| {
             verdict?;
             if node.bytes.len() < len {
                 node.bytes.resize(len, 0);
@@ -309,7 +359,7 @@ impl LocalFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.on_node(|node, _, verdict| {
+        self.on_node(0, |node, _, verdict| {
             match verdict {
                 Ok(()) => node.sync(),
                 Err(Failure::Error(_)) => node.forget(),

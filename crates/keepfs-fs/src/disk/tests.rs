@@ -126,3 +126,40 @@ fn failed_sync_forgets_what_it_should_have_written() {
     disk.power_cut(1);
     assert_eq!(disk.peek(&root.join("file")).unwrap(), [1; SECTOR_LEN]);
 }
+
+#[test]
+fn a_lost_answer_leaves_its_effect() {
+    let root = Path::new("/root");
+    let disk = FaultyDisk::new(root);
+    disk.set_trouble(Some(Trouble::FailAfter { call: 0, errno: libc::EIO }));
+    assert!(disk.create(&root.join("file")).is_err());
+    let file = disk.open(&root.join("file")).unwrap();
+    disk.set_trouble(Some(Trouble::FailAfter { call: 0, errno: libc::EIO }));
+    assert!(file.write_at(0, b"bytes").is_err());
+    assert_eq!(disk.peek(&root.join("file")).unwrap(), b"bytes");
+    file.write_at(0, b"other").unwrap();
+}
+
+#[test]
+fn what_a_process_leaves_unsynced_is_readable_and_lost_by_the_power_cut() {
+    let (mut kept, mut lost) = (0, 0);
+    for seed in 0..64 {
+        let root = Path::new("/root");
+        let disk = FaultyDisk::new(root);
+        let path = root.join("file");
+        let file = disk.create(&path).unwrap();
+        disk.sync_dir(root).unwrap();
+        file.write_at(0, b"bytes").unwrap();
+        disk.stop();
+        assert!(disk.is_stopped() && file.write_at(0, b"later").is_err());
+        disk.end_process();
+        assert!(!disk.is_stopped() && file.write_at(0, b"later").is_err(), "its handles are dead");
+        assert_eq!(disk.peek(&path).unwrap(), b"bytes");
+        disk.power_cut(seed);
+        match &disk.peek(&path).unwrap()[..] {
+            b"bytes" => kept += 1,
+            _ => lost += 1,
+        }
+    }
+    assert!(kept > 5 && lost > 5, "{kept} kept, {lost} lost");
+}

@@ -215,6 +215,8 @@ impl Core {
         };
         let outcome = match cuts.len() {
             0 | 1 => work(),
+            // Without threads of its own everything happens in the order of calls, each time the same.
+            _ if !self.options.background => work(),
             _ => std::thread::scope(|scope| {
                 let others: Vec<_> = (1..STORE_THREADS).map(|_| scope.spawn(work)).collect();
                 let mine = work();

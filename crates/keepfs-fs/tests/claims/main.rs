@@ -5,5 +5,6 @@
 mod crash;
 mod lifecycle;
 mod model;
+mod steps;
 mod streams;
 mod support;

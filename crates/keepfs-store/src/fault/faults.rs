@@ -27,6 +27,7 @@ struct State {
     rates: Rates,
     weather: Weather,
     crashed: bool,
+    puts_are_whole: bool,
     calls: u64,
     writes: u64,
     by_method: [u64; Method::ALL.len()],
@@ -60,6 +61,7 @@ impl Faults {
             rates,
             weather: Weather::Fair,
             crashed: false,
+            puts_are_whole: false,
             calls: 0,
             writes: 0,
             by_method: [0; Method::ALL.len()],
@@ -82,6 +84,20 @@ impl Faults {
     /// Changes how the whole store is.
     pub fn set_weather(&self, weather: Weather) {
         self.state.lock().weather = weather;
+    }
+
+    /// From now on a `put` that would be torn fails before its effect, as on a store that keeps its promise that
+    /// nobody ever sees half of an object.
+    pub fn keep_puts_whole(&self) {
+        self.state.lock().puts_are_whole = true;
+    }
+
+    /// Nothing goes wrong any more: script, rates and weather are forgotten. What has died stays dead.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.script.clear();
+        state.rates = Rates::default();
+        state.weather = Weather::Fair;
     }
 
     /// The process dies now: every later call fails.
@@ -141,6 +157,14 @@ impl Faults {
             hook(&traced);
         }
         traced.fault
+    }
+
+    /// Whether a prefix of this write can get through.
+    pub(super) fn is_tearable(&self, method: Method) -> bool {
+        match method {
+            Method::Put => !self.state.lock().puts_are_whole,
+            other => other == Method::StagedWrite,
+        }
     }
 
     /// Enters the inner store; `None` if the process died meanwhile.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::faults::Faults;
 use super::model::{Fault, Moment};
 use crate::error::{Result, StoreError};
-use crate::method::Method;
 use crate::store::Store;
 use crate::wrap::{Around, Call, Wrapped, is_wrapped_store};
 
@@ -25,11 +24,6 @@ fn crashed() -> StoreError {
     StoreError::io_never("the process has crashed, by order of a test")
 }
 
-/// Whether a prefix of this write can get through.
-fn is_tearable(method: Method) -> bool {
-    matches!(method, Method::Put | Method::StagedWrite)
-}
-
 impl Faults {
     fn die(&self) -> StoreError {
         self.crash();
@@ -42,9 +36,9 @@ impl Around for Faults {
         let fault = self.start(call.method, call.name);
         match &fault {
             Some(Fault::FailBefore(error)) => return Err(error.clone()),
-            Some(Fault::Torn(error)) if !is_tearable(call.method) => return Err(error.clone()),
+            Some(Fault::Torn(error)) if !self.is_tearable(call.method) => return Err(error.clone()),
             Some(Fault::Crash(Moment::Before)) => return Err(self.die()),
-            Some(Fault::Crash(Moment::Torn)) if !is_tearable(call.method) => return Err(self.die()),
+            Some(Fault::Crash(Moment::Torn)) if !self.is_tearable(call.method) => return Err(self.die()),
             _ => {}
         }
         let Some(_entered) = self.enter() else { return Err(crashed()) };

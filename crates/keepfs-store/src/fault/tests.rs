@@ -80,6 +80,19 @@ fn torn_write_leaves_a_prefix() {
 }
 
 #[test]
+fn puts_are_whole_where_that_is_promised() {
+    let faults = Faults::scripted([
+        (Strike::Method(Method::Put, 0), Fault::Torn(lost())),
+        (Strike::Method(Method::Put, 1), Fault::Crash(Moment::Torn)),
+    ]);
+    faults.keep_puts_whole();
+    let (memory, store) = world(faults);
+    assert_eq!(store.put(&name('a'), b"abcdef", PutMode::Create), Err(lost()));
+    assert!(store.put(&name('a'), b"abcdef", PutMode::Create).is_err());
+    assert!(memory.names().is_empty());
+}
+
+#[test]
 fn reads_come_short_or_flipped() {
     let (memory, store) = world(Faults::scripted([
         (Strike::Method(Method::Get, 0), Fault::ShortRead),

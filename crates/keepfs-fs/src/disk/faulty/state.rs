@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) life: u64,
     pub(super) calls: u64,
     pub(super) trouble: Option<Trouble>,
+    /// What the call under way will be answered with, whatever its effect.
+    pub(super) lost_answer: Option<i32>,
     pub(super) chance: Chance,
 }
 
@@ -60,6 +62,10 @@ impl State {
     pub(super) fn step(&mut self) -> Result<(), Failure> {
         let call = self.calls;
         self.calls += 1;
+        self.lost_answer = match self.trouble {
+            Some(Trouble::FailAfter { call: at, errno }) if call == at => Some(errno),
+            _ => None,
+        };
         match self.trouble {
             Some(Trouble::Fail { call: at, errno }) if call == at => Err(Failure::Error(errno)),
             Some(Trouble::FailFrom { call: at, errno }) if call >= at => Err(Failure::Error(errno)),
@@ -67,6 +73,29 @@ impl State {
             Some(Trouble::PowerOff { call: at }) if call > at => Err(Failure::PowerOff),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses the call under way if the disk is full.
+    pub(super) fn need_room(&self) -> Result<(), Failure> {
+        match self.trouble {
+            Some(Trouble::Full { call }) if self.calls > call => Err(Failure::Error(libc::ENOSPC)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer to a call that had its effect.
+    pub(super) fn answer<T>(&mut self, value: T) -> io::Result<T> {
+        match self.lost_answer.take() {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Ok(value),
+        }
+    }
+
+    pub(super) fn end_process(&mut self) {
+        self.life += 1;
+        self.trouble = None;
+        self.calls = 0;
+        self.locks.clear();
     }
 
     pub(super) fn change_name(&mut self, removed: Option<PathBuf>, set: Option<(PathBuf, u64)>) {
@@ -89,10 +118,7 @@ impl State {
     }
 
     pub(super) fn power_cut(&mut self, seed: u64) {
-        self.life += 1;
-        self.trouble = None;
-        self.calls = 0;
-        self.locks.clear();
+        self.end_process();
         self.chance = Chance(seed);
         let survival = match self.chance.below(8) {
             0 => Survival::Nothing,
