@@ -146,7 +146,7 @@ fn assemble(
     cuts.published.store(tree.progress.published_segment, std::sync::atomic::Ordering::Release);
     cuts.headed.store(tree.progress.headed_segment, std::sync::atomic::Ordering::Release);
     let outbox = Outbox::default();
-    outbox.begin(tree.progress.published_segment);
+    outbox.begin(tree.progress.published_segment, tree.progress.headed_segment);
     Core {
         machine: parts.unlocked.machine.tag,
         database_segment: AtomicU64::new(tree.progress.last_segment),

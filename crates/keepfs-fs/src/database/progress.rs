@@ -29,9 +29,11 @@ pub(crate) struct Progress {
     pub inodes: u64,
     /// Bytes of content in the tree, holes left out.
     pub content_len: u64,
-    /// Highest number of a checkpoint on the store.
+    /// Highest number taken for checkpoints.
     pub last_checkpoint: u64,
-    /// Hash of that checkpoint's object, zero before the first.
+    /// Number of the newest checkpoint that is on the store, zero before the first.
+    pub checkpoint_number: u64,
+    /// Hash of that checkpoint's object.
     pub checkpoint_hash: [u8; 32],
     /// Segment up to which that checkpoint covers the log.
     pub checkpoint_segment: u64,
@@ -76,6 +78,7 @@ impl Progress {
             inodes: row.u64()?,
             content_len: row.u64()?,
             last_checkpoint: row.u64()?,
+            checkpoint_number: row.u64()?,
             checkpoint_segment: row.u64()?,
             operations_since: row.u64()?,
             last_run: row.u64()?,
@@ -91,7 +94,7 @@ impl Progress {
         Ok(progress)
     }
 
-    fn numbers(&self) -> [u64; 14] {
+    fn numbers(&self) -> [u64; 15] {
         [
             self.applied,
             self.last_number,
@@ -103,6 +106,7 @@ impl Progress {
             self.inodes,
             self.content_len,
             self.last_checkpoint,
+            self.checkpoint_number,
             self.checkpoint_segment,
             self.operations_since,
             self.last_run,

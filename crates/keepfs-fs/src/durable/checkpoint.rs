@@ -16,10 +16,23 @@ use crate::core::Core;
 use crate::database::{Changes, Progress, Snapshot};
 use crate::error::{FsError, Result};
 
+/// A checkpoint on its way to the store, and what follows once it is there.
+pub(super) struct MadeCheckpoint {
+    number: u64,
+    hash: ObjectHash,
+    /// Segment up to which it covers the log.
+    segment: u64,
+    /// Operations that it takes off those since the last one.
+    operations: u64,
+    /// The row of index runs, with the one that went up before it.
+    runs: Vec<u8>,
+}
+
 impl Core {
-    /// Makes a checkpoint if enough has happened since the last one; says whether it did.
+    /// Makes a checkpoint if enough has happened since the last one and none is on its way; says whether it did.
     pub(crate) fn checkpoint_if_due(&self) -> Result<bool> {
-        let due = self.tree.lock().progress.operations_since >= self.options.checkpoint_operations;
+        let enough = self.tree.lock().progress.operations_since >= self.options.checkpoint_operations;
+        let due = enough && !self.outbox.has_checkpoint();
         if due {
             self.make_checkpoint()?;
         }
@@ -54,9 +67,15 @@ impl Core {
         let runs = self.write_run(run_number)?;
         let (bytes, hash) = self.seal_checkpoint((number, &as_of), &snapshot, (children, shared), &runs)?;
         let name = ObjectName::new(&self.keys.checkpoint_name(self.machine, number))?;
-        self.space.publisher().enqueue(Job::Segment { name, bytes });
-        self.note_checkpoint(&as_of, hash, &runs);
-        self.queue_head()
+        let made = MadeCheckpoint {
+            number,
+            hash,
+            segment: as_of.last_segment,
+            operations: as_of.operations_since,
+            runs: runs.encode(),
+        };
+        self.queue_checkpoint(Job::Segment { name, bytes }, made);
+        Ok(())
     }
 
     /// The index run of what the packs hold beyond the last one, on its way to the store.
@@ -117,16 +136,20 @@ impl Core {
         Ok(checkpoint.seal(&self.keys, &self.unlocked.machine.signing, &*self.env)?)
     }
 
-    fn note_checkpoint(&self, as_of: &Progress, hash: ObjectHash, runs: &Runs) {
+    /// The store has a checkpoint. Only now heads may name it, and the next one may build on it: what is queued
+    /// dies with the process.
+    pub(super) fn checkpoint_done(&self, made: MadeCheckpoint) -> Result<()> {
         let mut tree = self.tree.lock();
         let progress = &mut tree.progress;
-        progress.checkpoint_hash = hash.0;
-        progress.checkpoint_segment = as_of.last_segment;
-        progress.operations_since = progress.operations_since.saturating_sub(as_of.operations_since);
+        progress.checkpoint_number = made.number;
+        progress.checkpoint_hash = made.hash.0;
+        progress.checkpoint_segment = made.segment;
+        progress.operations_since = progress.operations_since.saturating_sub(made.operations);
         drop(tree);
         let mut changes = Changes::default();
-        changes.runs(runs.encode());
+        changes.runs(made.runs);
         self.cuts.add_rows(changes);
         self.work.noted();
+        self.queue_head()
     }
 }

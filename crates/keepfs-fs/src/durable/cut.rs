@@ -43,6 +43,11 @@ impl Cuts {
     pub(super) fn add_rows(&self, changes: Changes) {
         self.frozen.lock().push((changes, 0));
     }
+
+    /// Whether there are rows that the next cut takes along.
+    pub(super) fn has_rows(&self) -> bool {
+        !self.frozen.lock().is_empty()
+    }
 }
 
 impl Core {

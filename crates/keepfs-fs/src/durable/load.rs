@@ -140,6 +140,7 @@ fn settle_own(progress: &mut Progress, own: Option<&Head>) {
     progress.head_generation = progress.head_generation.max(head.generation);
     if let Some(checkpoint) = head.checkpoint {
         progress.last_checkpoint = progress.last_checkpoint.max(checkpoint.number);
+        progress.checkpoint_number = checkpoint.number;
         progress.checkpoint_hash = checkpoint.hash.0;
     }
 }

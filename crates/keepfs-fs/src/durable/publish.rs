@@ -11,6 +11,7 @@ use keepfs_store::ObjectName;
 use keepfs_vault::{Job, JobId, Outcome, Pending, Subject};
 use parking_lot::Mutex;
 
+use super::checkpoint::MadeCheckpoint;
 use crate::core::Core;
 use crate::error::{FsError, Result};
 use crate::home::Unlocked;
@@ -42,14 +43,21 @@ struct OutboxState {
     headed: u64,
     /// Heads that the publisher has, each with the segment it names.
     heads: Vec<(JobId, u64)>,
+    /// The checkpoint that the publisher has.
+    checkpoint: Option<(JobId, MadeCheckpoint)>,
 }
 
 impl Outbox {
-    /// The store has everything up to `published`.
-    pub(crate) fn begin(&self, published: u64) {
+    /// The store has every segment up to `published`, and a head that names the one of `headed`.
+    pub(crate) fn begin(&self, published: u64, headed: u64) {
         let mut state = self.state.lock();
         state.queued = published;
-        state.headed = published;
+        state.headed = headed;
+    }
+
+    /// Whether a checkpoint is on its way.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.state.lock().checkpoint.is_some()
     }
 }
 
@@ -91,8 +99,8 @@ impl Core {
             tree.progress.head_generation += 1;
             tree.progress.clone()
         };
-        let checkpoint = (progress.last_checkpoint > 0).then_some(CheckpointRef {
-            number: progress.last_checkpoint,
+        let checkpoint = (progress.checkpoint_number > 0).then_some(CheckpointRef {
+            number: progress.checkpoint_number,
             hash: ObjectHash(progress.checkpoint_hash),
         });
         let head = Head {
@@ -112,6 +120,14 @@ impl Core {
         let job = self.space.publisher().enqueue(Job::Replace { name, bytes });
         outbox.heads.push((job, head.seq));
         Ok(())
+    }
+
+    /// Hands a checkpoint to the publisher.
+    pub(super) fn queue_checkpoint(&self, job: Job, made: MadeCheckpoint) {
+        // The job may be done before this returns; whoever hears of it waits for this lock.
+        let mut outbox = self.outbox.state.lock();
+        let job = self.space.publisher().enqueue(job);
+        outbox.checkpoint = Some((job, made));
     }
 
     /// The newest entry of the roster that this machine knows.
@@ -135,6 +151,13 @@ impl Core {
     fn object_done(&self, job: JobId, name: &ObjectName) {
         {
             let mut outbox = self.outbox.state.lock();
+            if let Some((_, made)) = outbox.checkpoint.take_if(|(checkpoint, _)| *checkpoint == job) {
+                drop(outbox);
+                if let Err(error) = self.checkpoint_done(made) {
+                    tracing::error!(%error, "a head could not be queued");
+                }
+                return;
+            }
             if let Some(at) = outbox.heads.iter().position(|(head, _)| *head == job) {
                 let (_, seq) = outbox.heads.swap_remove(at);
                 outbox.heads.retain(|(newer, _)| *newer > job);
@@ -220,6 +243,9 @@ impl Core {
 
     /// Notes in the database what the store has by now, so that the next open does not send it again.
     pub(crate) fn write_published(&self) -> Result<()> {
+        if self.cuts.has_rows() {
+            return self.cut();
+        }
         // What the last cut wrote stays as it is: calls that came after it are in the journal alone.
         let Some(mut progress) = self.database.snapshot().progress()? else { return Ok(()) };
         progress.published_segment = self.cuts.published.load(Ordering::Acquire);

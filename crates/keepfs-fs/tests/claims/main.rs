@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a claim that does not hold shall panic")]
 
 mod crash;
+mod failing;
 mod lifecycle;
 mod model;
 mod steps;
