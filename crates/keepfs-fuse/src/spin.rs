@@ -260,9 +260,7 @@ impl Reign {
 
     /// Trials and terms in turn; how they end is told as the error.
     fn try_and_spin(&mut self, crowd: &mut Crowd) -> Result<Outcome, Outcome> {
-        if !crowd.has_room() {
-            return Ok(Outcome::Crowded);
-        }
+        crowd.begin();
         loop {
             while self.pays_until.is_some_and(|until| Instant::now() < until) {
                 self.watch(true, crowd)?;
@@ -298,7 +296,7 @@ impl Reign {
         if spinning {
             self.pulse.spent_us.fetch_add(microseconds(time), Ordering::Relaxed);
         }
-        if crowd.look(spinning) {
+        if crowd.look() && spinning {
             return Err(Outcome::Crowded);
         }
         if beats < BEATS_MIN || self.ended.load(Ordering::Acquire) {

@@ -66,6 +66,7 @@ impl Fs {
         self.core.check_writable()?;
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= FILE_LEN_MAX);
         let end = end.ok_or(FsError::FileTooLarge)?;
+        self.core.tell_failure(&file)?;
         self.core.wait_for_room(&file, end - data.len() as u64..end)?;
         self.core.check_space()?;
         let bulk = {
@@ -95,19 +96,6 @@ impl Fs {
             self.core.work.drain_soon(&file, HowMuch::Bulk, self.core.contents.held_len());
         }
         Ok(data.len())
-    }
-
-    /// A descriptor is closed: tells an error that writing met since the last time it was told.
-    pub fn flush(&self, handle: Handle) -> Result<()> {
-        let (_, file) = self.core.handles.file(handle)?;
-        let failure = file.lock().failure.take();
-        match failure {
-            Some(detail) => self.core.drain(&file, HowMuch::All).map_err(|error| match error {
-                FsError::Vault(_) => FsError::NoSpace { detail },
-                other => other,
-            }),
-            None => Ok(()),
-        }
     }
 
     /// Makes a file durable, as the mount's durability asks.
@@ -204,6 +192,16 @@ impl Core {
         self.space.prefetch(&chunks);
     }
 
+    /// Bytes of this file could not be brought into chunks a while ago: they are tried again, and whoever writes or
+    /// syncs next is told if that fails, too. They are in memory and journal all the while.
+    fn tell_failure(&self, file: &File) -> Result<()> {
+        let failed = std::mem::take(&mut file.lock().failed);
+        match failed {
+            true => self.drain(file, HowMuch::All),
+            false => Ok(()),
+        }
+    }
+
     /// While everything together holds too much, this writer helps to bring bytes into chunks before it adds
     /// its own.
     fn wait_for_room(&self, file: &File, range: Range<u64>) -> Result<()> {
@@ -256,6 +254,7 @@ impl Core {
         }
         self.check_writable()?;
         if let Some(file) = file {
+            self.tell_failure(file)?;
             let fresh = file.lock().dirty.fresh_len();
             if fresh > SYNC_RAW_LEN_MAX {
                 self.drain(file, HowMuch::All)?;

@@ -29,8 +29,8 @@ pub(crate) struct FileState {
     pub flights: Vec<Flight>,
     /// It has no name left.
     pub unlinked: bool,
-    /// The last failure to chunk its bytes, not yet told to anybody.
-    pub failure: Option<String>,
+    /// Its bytes could not be brought into chunks, and nobody was told yet.
+    pub failed: bool,
     extents: Option<Extents>,
     /// Checkpoint that will write the last change of the extents; 0 when there is none.
     pub changed: u64,
@@ -77,7 +77,7 @@ impl File {
             dirty: Dirty::default(),
             flights: Vec::new(),
             unlinked: false,
-            failure: None,
+            failed: false,
             extents,
             changed: 0,
         };

@@ -103,7 +103,7 @@ impl Core {
         }
         match failure {
             Some(error) => {
-                state.failure = Some(error.to_string());
+                state.failed = true;
                 Err(error)
             }
             None => Ok(true),

@@ -37,13 +37,12 @@ fn write_overtaken(fs: &Fs, name: &str, content: &[u8], (late, overtaken_by): (u
         let bytes = &content[at * MIB..content.len().min((at + 1) * MIB)];
         assert_eq!(fs.write(handle, (at * MIB) as u64, bytes, false).unwrap(), bytes.len());
     }
-    fs.flush(handle).unwrap();
     fs.release(handle).unwrap();
 }
 
 #[test]
 fn overtaken_writes_move_no_boundary() {
-    let (place, fs) = Place::found(7);
+    let (place, fs) = Place::found_calm(7);
     let content = noise(3, 64 * MIB + 12_345);
     fs.put(Ino::ROOT, "in order", &content);
     fs.sync_store(&mut |_| {}).unwrap();
@@ -60,7 +59,7 @@ fn overtaken_writes_move_no_boundary() {
 
 #[test]
 fn a_stream_with_a_gap_that_never_comes_ends_in_chunks() {
-    let (_place, fs) = Place::found(9);
+    let (_place, fs) = Place::found_calm(9);
     let content = noise(5, 80 * MIB);
     let (attr, handle) = fs.file(Ino::ROOT, "gap");
     for at in (1..80).filter(|at| *at != 5) {
