@@ -4,6 +4,7 @@
 
 mod crash;
 mod failing;
+mod hostile;
 mod lifecycle;
 mod model;
 mod steps;
