@@ -37,6 +37,11 @@ impl Arguments {
         }
     }
 
+    /// A text, or what it is where none was given.
+    pub(crate) fn text<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.values.get(name).map_or(default, String::as_str)
+    }
+
     /// A path that the row cannot do without.
     pub(crate) fn path(&self, name: &str) -> Outcome<PathBuf> {
         let text = self.values.get(name);

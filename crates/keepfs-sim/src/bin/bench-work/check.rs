@@ -1,8 +1,9 @@
 //! Whether what lies in a folder is what the rows wrote there. Nothing here is timed.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -80,12 +81,15 @@ pub(crate) fn text(arguments: &Arguments) -> Outcome<()> {
     Ok(())
 }
 
-/// A tree against the one it was copied from: names, kinds, modes, times of change and contents.
+/// A tree against the one it was copied from: names, kinds and contents, and, unless told otherwise, modes
+/// and times of change.
 pub(crate) fn tree(arguments: &Arguments) -> Outcome<()> {
-    same_folder(&arguments.path("from")?, &arguments.folder, 0)
+    let comparison =
+        Comparison { modes: arguments.number("modes", 1)? != 0, times: arguments.number("times", 1)? != 0 };
+    comparison.folder(&arguments.path("from")?, &arguments.folder, 0)
 }
 
-fn names(folder: &Path) -> Outcome<BTreeSet<std::ffi::OsString>> {
+fn names(folder: &Path) -> Outcome<BTreeSet<OsString>> {
     let listing = fs::read_dir(folder).map_err(Failure::on(folder))?;
     listing.map(|entry| entry.map(|entry| entry.file_name()).map_err(Failure::on(folder))).collect()
 }
@@ -94,41 +98,121 @@ fn differs(path: &Path, how: &'static str) -> Failure {
     Failure::Differs { path: path.to_path_buf(), how }
 }
 
-fn same_folder(wanted: &Path, found: &Path, depth: usize) -> Outcome<()> {
-    let wanted_names = names(wanted)?;
-    if depth > DEPTH_MAX || names(found)? != wanted_names {
-        return Err(differs(found, "holds other names"));
-    }
-    for name in wanted_names {
-        same_entry(&wanted.join(&name), &found.join(&name), depth)?;
-    }
-    Ok(())
+/// How two trees are compared.
+struct Comparison {
+    modes: bool,
+    times: bool,
 }
 
-fn same_entry(wanted: &Path, found: &Path, depth: usize) -> Outcome<()> {
-    let of_wanted = fs::symlink_metadata(wanted).map_err(Failure::on(wanted))?;
-    let of_found = fs::symlink_metadata(found).map_err(Failure::on(found))?;
-    if of_wanted.mode() != of_found.mode() {
-        return Err(differs(found, "has another kind or mode"));
+impl Comparison {
+    fn folder(&self, wanted: &Path, found: &Path, depth: usize) -> Outcome<()> {
+        let wanted_names = names(wanted)?;
+        if depth > DEPTH_MAX || names(found)? != wanted_names {
+            return Err(differs(found, "holds other names"));
+        }
+        for name in wanted_names {
+            self.entry(&wanted.join(&name), &found.join(&name), depth)?;
+        }
+        Ok(())
     }
-    if of_wanted.is_dir() {
-        return same_folder(wanted, found, depth + 1);
+
+    fn entry(&self, wanted: &Path, found: &Path, depth: usize) -> Outcome<()> {
+        let of_wanted = fs::symlink_metadata(wanted).map_err(Failure::on(wanted))?;
+        let of_found = fs::symlink_metadata(found).map_err(Failure::on(found))?;
+        if of_wanted.file_type() != of_found.file_type() {
+            return Err(differs(found, "is of another kind"));
+        }
+        if self.modes && of_wanted.mode() != of_found.mode() {
+            return Err(differs(found, "has another mode"));
+        }
+        if of_wanted.is_dir() {
+            return self.folder(wanted, found, depth + 1);
+        }
+        // An archive keeps whole seconds.
+        if self.times && of_wanted.mtime() != of_found.mtime() {
+            return Err(differs(found, "has another time of change"));
+        }
+        if of_wanted.is_symlink() {
+            return same(wanted, found, |path| fs::read_link(path).map(OsString::from));
+        }
+        same(wanted, found, |path| fs::read(path))
     }
-    if of_wanted.is_symlink() {
-        let same = fs::read_link(wanted).map_err(Failure::on(wanted))?
-            == fs::read_link(found).map_err(Failure::on(found))?;
-        return if same { Ok(()) } else { Err(differs(found, "leads elsewhere")) };
-    }
-    same_file((wanted, &of_wanted), (found, &of_found))
 }
 
-fn same_file((wanted, of_wanted): (&Path, &Metadata), (found, of_found): (&Path, &Metadata)) -> Outcome<()> {
-    // An archive keeps whole seconds.
-    if of_wanted.mtime() != of_found.mtime() {
-        return Err(differs(found, "has another time of change"));
+fn same<T: PartialEq>(wanted: &Path, found: &Path, read: impl Fn(&Path) -> io::Result<T>) -> Outcome<()> {
+    if read(wanted).map_err(Failure::on(wanted))? == read(found).map_err(Failure::on(found))? {
+        return Ok(());
     }
-    if fs::read(wanted).map_err(Failure::on(wanted))? != fs::read(found).map_err(Failure::on(found))? {
-        return Err(differs(found, "has other bytes"));
+    Err(differs(found, "has another content"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn arguments(folder: &Path, sizes: &str) -> Arguments {
+        let words = ["row".to_owned(), folder.to_string_lossy().into_owned()];
+        Arguments::parse(words.into_iter().chain(sizes.split_whitespace().map(str::to_owned))).unwrap()
     }
-    Ok(())
+
+    fn flip(path: &Path, offset: u64) {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_in_every_kind_of_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments(folder.path(), "bytes=1048576 calls=20 files=150");
+        rows::write(&arguments).unwrap();
+        rows::read(&arguments).unwrap();
+        rows::random_read(&arguments).unwrap();
+        rows::overwrite(&arguments).unwrap();
+        rows::append(&arguments).unwrap();
+        rows::create(&arguments).unwrap();
+        let checks: [(crate::Check, _); 3] = [
+            (overwritten, rows::big(folder.path())),
+            (log, rows::log(folder.path())),
+            (small, rows::small(folder.path(), 149)),
+        ];
+        for (check, path) in checks {
+            check(&arguments).unwrap();
+            flip(&path, 4_000);
+            assert!(matches!(check(&arguments), Err(Failure::Wrong { .. })), "{}", path.display());
+        }
+        assert!(rows::read(&arguments).is_err());
+    }
+
+    #[test]
+    fn a_page_that_was_not_overwritten_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments(folder.path(), "bytes=1048576 calls=20");
+        rows::write(&arguments).unwrap();
+        assert!(matches!(overwritten(&arguments), Err(Failure::Wrong { .. })));
+    }
+
+    #[test]
+    fn trees_differ_by_names_bytes_and_modes() {
+        let base = tempfile::tempdir().unwrap();
+        let (wanted, found) = (base.path().join("wanted"), base.path().join("found"));
+        for folder in [&wanted, &found] {
+            fs::create_dir_all(folder.join("below")).unwrap();
+            fs::write(folder.join("below/file"), b"content").unwrap();
+            let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+            File::open(folder.join("below/file")).unwrap().set_times(times).unwrap();
+        }
+        let from = format!("from={}", wanted.display());
+        tree(&arguments(&found, &from)).unwrap();
+        fs::set_permissions(found.join("below/file"), fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(tree(&arguments(&found, &from)).is_err());
+        tree(&arguments(&found, &format!("{from} modes=0"))).unwrap();
+        flip(&wanted.join("below/file"), 3);
+        assert!(tree(&arguments(&found, &format!("{from} modes=0"))).is_err());
+        fs::write(found.join("more"), b"").unwrap();
+        assert!(tree(&arguments(&found, &from)).is_err());
+    }
 }

@@ -9,6 +9,7 @@ mod check;
 mod failure;
 mod noise;
 mod rows;
+mod scale;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +34,14 @@ const ROWS: &[(&str, Row)] = &[
     ("append", rows::append),
     ("create", rows::create),
     ("unlink", rows::unlink),
+    ("grow", scale::grow),
+    ("shrink", scale::shrink),
+    ("stat", scale::stat),
+    ("open", scale::open),
+    ("touch", scale::touch),
+    ("rename", scale::rename),
+    ("scatter", scale::scatter),
+    ("gather", scale::gather),
 ];
 
 const CHECKS: &[(&str, Check)] = &[
@@ -57,7 +66,10 @@ fn run(arguments: &Arguments) -> Outcome<Done> {
 
 fn usage() {
     let names = ROWS.iter().map(|(name, _)| *name).chain(CHECKS.iter().map(|(name, _)| *name));
-    eprintln!("usage: bench-work ROW FOLDER [bytes=N] [calls=N] [files=N] [from=PATH] [check=0]");
+    eprintln!(
+        "usage: bench-work ROW FOLDER [bytes=N] [calls=N] [files=N] [from=PATH] [check=0] [modes=0] [times=0]"
+    );
+    eprintln!("  large trees: [into=NAME] [per=N] [first=N] [seed=N] [near=1]");
     eprintln!("rows: {}", names.collect::<Vec<_>>().join(" "));
 }
 

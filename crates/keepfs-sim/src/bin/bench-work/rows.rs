@@ -39,7 +39,7 @@ impl Done {
         Self { count: bytes as f64 / f64::from(1 << 20), unit: "MiB/s", time }
     }
 
-    fn calls(count: u64, time: Duration) -> Self {
+    pub(crate) fn calls(count: u64, time: Duration) -> Self {
         Self { count: count as f64, unit: "/s", time }
     }
 }
