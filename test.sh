@@ -11,7 +11,7 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut model bad_input stress scale memory
-    main_job)
+    bench main_job)
 
 names=() verdicts=() durations=()
 
@@ -30,7 +30,7 @@ install_tool() {
     cargo install --quiet --locked --root "$TOOLS" --target-dir "$TOOLS/build" "$1" --version "$2"
 }
 
-# One acceptance script, as root.
+# One script with its arguments, as root.
 accept() {
     local name settings=()
     # Sizes of the tests may be set from outside; sudo would drop them.
@@ -38,7 +38,7 @@ accept() {
         name=KEEPFS_$name
         [ -n "${!name:-}" ] && settings+=("$name=${!name}")
     done
-    as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "${settings[@]}" python3 -B "acceptance/$1.py"
+    as_root env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "${settings[@]}" python3 -B "$@"
 }
 
 run_step() {
@@ -47,7 +47,8 @@ run_step() {
     clippy) cargo clippy --release --workspace --all-targets --quiet -- -D warnings ;;
     build) cargo build --release --workspace --quiet ;;
     tests) cargo test --release --workspace --quiet --no-fail-fast ;;
-    *) accept "$1" ;;
+    bench) accept bench/bench.py --smoke ;;
+    *) accept "acceptance/$1.py" ;;
     esac
 }
 

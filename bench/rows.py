@@ -31,14 +31,17 @@ class Sizes:
 class Bench:
     """What the rows work with: sizes, a source tree, its archive, its text."""
 
-    def __init__(self, report, sizes, name="source"):
+    def __init__(self, report, sizes, name):
         self.report = report
         self.sizes = sizes
-        self.source = report.path(name)
+        self.name = name
+        self.source = report.path(f"{name}-source")
         self.files, self.source_bytes = tree.gather(self.source, sizes.files)
-        self.archive = report.path(f"{name}.tar")
+        # Not every peer has them.
+        subprocess.run(["find", self.source, "-type", "l", "-delete"], check=True)
+        self.archive = report.path(f"{name}-source.tar")
         subprocess.run(["tar", "-C", self.source, "-cf", self.archive, "."], check=True)
-        self.text = report.path(f"{name}.text")
+        self.text = report.path(f"{name}-source.text")
         self.text_bytes = gather_text(self.source, self.text, sizes.bytes // 4)
         self.counts = sorted(grep(self.source))
 
@@ -49,6 +52,12 @@ class Bench:
         claim = f"{system.name}: {row}"
         self.report.need(result.returncode == 0, claim, f"{' '.join(command)}\n{result.stderr}")
         return json.loads(result.stdout)["rate"]
+
+    def same_tree(self, name, folder, *leniency):
+        """Needs a folder to hold what the source tree holds; modes=0 and times=0 forgive those."""
+        command = [WORKER, "check-tree", folder, f"from={self.source}", *leniency]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.report.need(result.returncode == 0, f"{name}: the tree is that of the source", result.stderr)
 
     def big(self):
         return f"bytes={self.sizes.bytes}", f"calls={self.sizes.calls}"
@@ -151,7 +160,8 @@ def unlink(bench, system):
 
 def untar(bench, system):
     os.mkdir(f"{system.path}/tree")
-    _, seconds = run(["tar", "-C", f"{system.path}/tree", "-xf", bench.archive])
+    modes = [] if "modes=0" not in system.forgets else ["--no-same-permissions", "--no-same-owner"]
+    _, seconds = run(["tar", "-C", f"{system.path}/tree", *modes, "-xf", bench.archive])
     return bench.files / seconds
 
 
@@ -164,9 +174,7 @@ def grep_cold(bench, system):
 
 
 def check_tree(bench, system):
-    command = [WORKER, "check-tree", f"{system.path}/tree", f"from={bench.source}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    bench.report.need(result.returncode == 0, f"{system.name}: the tree is what was unpacked", result.stderr)
+    bench.same_tree(system.name, f"{system.path}/tree", *system.forgets)
 
 
 def remove(bench, system):
@@ -206,6 +214,11 @@ ROWS = [
     Row("rm", "rm -rf of it", "files/s", remove, (3.5, 1.0), ["untar"]),
 ]
 NAMES = [row.name for row in ROWS]
+# What peers whose fsync waits for nothing are compared by: the same writes, until they are durable on the store.
+STORED = {
+    "write": Row("write-stored", "write until it is on the store", "MiB/s", None, ()),
+    "text": Row("text-stored", "the same, source text", "MiB/s", None, ()),
+}
 
 
 def closure(names):
@@ -216,11 +229,3 @@ def closure(names):
             wanted.update(row.needs)
     return [row for row in ROWS if row.name in wanted]
 
-
-def spread(values):
-    """How far the values lie apart, as a share of their middle."""
-    middle = sorted(values)[len(values) // 2]
-    return (max(values) - min(values)) / middle if middle else 0.0
-
-
-DEFAULT_BYTES = 256 * MIB

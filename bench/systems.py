@@ -12,7 +12,10 @@ import time
 from harness import PASSWORD, TARGET, detach, drop_caches
 
 WORKER = os.path.join(TARGET, "release", "bench-work")
+CEILING = os.path.join(TARGET, "release", "bench-ceiling")
+CEILING_BYTES = 320 << 20
 MOUNT_SECONDS_MAX = 30
+PEER_SECONDS_MAX = 120
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -20,6 +23,8 @@ class System:
     """A folder on the file system that everything else stands on: the measure of all others."""
 
     name = "ext4"
+    # What it does not keep, as check-tree says it.
+    forgets = ()
 
     def __init__(self, report, tag):
         self.report = report
@@ -45,6 +50,13 @@ class System:
 
     def settle(self):
         os.sync()
+
+    def publish(self):
+        """Returns when everything is durable on the store."""
+        self.settle()
+
+    def resume(self):
+        """Makes it usable again after `publish`."""
 
     def cold(self):
         self.note_memory()
@@ -120,6 +132,7 @@ class Mounted(System):
         deadline = time.monotonic() + MOUNT_SECONDS_MAX
         while self.daemons() and time.monotonic() < deadline:
             time.sleep(0.01)
+        self.report.need(not self.daemons(), f"{self.name} ends after its mount")
 
     def unmount(self):
         os.sync()
@@ -175,11 +188,111 @@ class Gocryptfs(Mounted):
         self.wait_for_mount()
 
 
-KINDS = {kind.name: kind for kind in (System, Keepfs, KeepfsBefore, Gocryptfs)}
-PROGRAMS = {"gocryptfs": "gocryptfs"}
+class Rclone(Mounted):
+    """A crypt remote over a directory, mounted with its cache of whole files. That cache is plaintext, and `fsync` does
+    not wait for the store; it is emptied before a cold row. It has no symbolic links and no modes."""
+
+    name = "rclone"
+    forgets = ("modes=0",)
+
+    def prepare(self):
+        self.cache = os.path.join(self.base, "cache")
+        self.config = os.path.join(self.base, "rclone.conf")
+        os.makedirs(os.path.join(self.base, "store"))
+        self.detach_at_exit()
+        obscured = subprocess.run(["rclone", "obscure", PASSWORD], check=True, capture_output=True, text=True).stdout
+        with open(self.config, "w") as out:
+            out.write(f"[sealed]\ntype = crypt\nremote = {self.base}/store\npassword = {obscured}")
+
+    def mount(self):
+        options = ["--vfs-cache-mode", "full", "--vfs-write-back", "0s", "--daemon", "--cache-dir", self.cache]
+        self.run("rclone", "--config", self.config, "mount", *options, "sealed:", self.path)
+        self.wait_for_mount()
+
+    def settle(self):
+        os.sync()
+        deadline = time.monotonic() + PEER_SECONDS_MAX
+        while self.has_dirty() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def has_dirty(self):
+        """Whether the cache holds what the store lacks: it keeps a note of each file."""
+        for folder, _, names in os.walk(os.path.join(self.cache, "vfsMeta")):
+            for name in names:
+                try:
+                    with open(os.path.join(folder, name)) as note:
+                        if '"Dirty": true' in note.read():
+                            return True
+                except FileNotFoundError:
+                    continue
+        return False
+
+    def unmount(self):
+        self.settle()
+        self.umount()
+        shutil.rmtree(self.cache, ignore_errors=True)
+
+
+class Cryfs(Mounted):
+    """With its own defaults. `fsync` does not reach its store's disk, and a time that was set does not survive."""
+
+    name = "cryfs"
+    forgets = ("times=0",)
+
+    def prepare(self):
+        self.detach_at_exit()
+        os.makedirs(os.path.join(self.base, "store"))
+
+    def mount(self):
+        environment = {
+            **os.environ,
+            "CRYFS_FRONTEND": "noninteractive",
+            "CRYFS_NO_UPDATE_CHECK": "true",
+            "CRYFS_LOCAL_STATE_DIR": os.path.join(self.base, "state"),
+        }
+        command = ["cryfs", os.path.join(self.base, "store"), self.path]
+        subprocess.run(command, check=True, env=environment, input=PASSWORD, text=True, capture_output=True)
+        self.wait_for_mount()
+
+    def publish(self):
+        # Nothing less writes its blocks.
+        self.unmount()
+        os.sync()
+
+    def resume(self):
+        self.mount()
+
+
+class Ceiling(Mounted):
+    """The most that FUSE can give: a tree in memory behind the kernel switches of keepfs. It is never unmounted before
+    its end, for it would forget; the kernel forgets all the same."""
+
+    name = "ceiling"
+
+    def mount(self):
+        self.detach_at_exit()
+        self.process = subprocess.Popen([CEILING, self.path, str(CEILING_BYTES)])
+        self.report.on_exit(lambda: self.process.poll() is None and self.process.kill())
+        self.wait_for_mount()
+
+    def daemons(self):
+        return [self.process.pid] if self.process.poll() is None else []
+
+    def cold(self):
+        self.settle()
+        drop_caches()
+
+
+KINDS = {kind.name: kind for kind in (System, Keepfs, KeepfsBefore, Gocryptfs, Ceiling, Rclone, Cryfs)}
+# Measured once, with smaller sizes: a full run of theirs would take longer than all others together.
+SLOW = ("rclone", "cryfs")
+
+
+def missing_program(name):
+    """Whether this machine lacks a program."""
+    return shutil.which(name) is None
 
 
 def missing(name):
-    """The program that a system needs and this machine lacks."""
-    program = PROGRAMS.get(name)
-    return program if program and not shutil.which(program) else None
+    """Whether this machine lacks what a system needs."""
+    return name in ("gocryptfs", *SLOW) and missing_program(name)

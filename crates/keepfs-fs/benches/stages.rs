@@ -189,6 +189,8 @@ fn space(staging: &Arc<PlainStaging>) -> ChunkSpace {
     let mut options = SpaceOptions::new(store, keys(), system(), MachineTag(1), Arc::new(Empty));
     options.staging = StagingPlace::Separate(staging.clone());
     options.compression = ZSTD;
+    // What is read here was never read before.
+    options.block_cache_len_max = 0;
     ChunkSpace::open(options).unwrap()
 }
 
