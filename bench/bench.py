@@ -140,8 +140,8 @@ def machine(scratch):
     return {
         "processors": os.cpu_count(),
         "processor": models[0] if models else "processor",
-        "kernel": os.uname().release,
-        "disk": " on ".join(output("findmnt", "-no", "FSTYPE,SOURCE", "-T", scratch).split()),
+        "kernel": ".".join(os.uname().release.split(".")[:2]),
+        "disk": output("findmnt", "-no", "FSTYPE", "-T", scratch),
         "versions": versions,
     }
 
