@@ -4,8 +4,8 @@ use crate::error::{Result, StoreError};
 use crate::name::ObjectName;
 use crate::store::Store;
 
-/// Bytes compared at a time.
-const STEP_LEN: usize = 1 << 20;
+/// Bytes compared at a time: few requests, and little memory.
+const STEP_LEN: usize = 8 << 20;
 
 /// Whether the object has exactly `len` bytes and they are those that `read` fills in at each offset. An
 /// object that is not there is not the same.

@@ -142,6 +142,10 @@ impl Store for RetryStore {
         self.attempts.run(&mut || self.inner.get_range(name, offset, out))
     }
 
+    fn read_up_to(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.attempts.run(&mut || self.inner.read_up_to(name, offset, out))
+    }
+
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         let mut put = || self.inner.put(name, bytes, mode);
         self.put_again(name, &mut put, &mut || {

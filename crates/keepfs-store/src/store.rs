@@ -71,6 +71,25 @@ pub trait Store: Send + Sync {
     /// is truncated, and what `out` holds then is unspecified. `NotFound` if there is none.
     fn get_range(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<()>;
 
+    /// Fills `out` from `offset` (bytes) on, as far as the object goes; gives how many bytes that is, zero where
+    /// `offset` is at its end or beyond. `NotFound` if there is none. One request, where the store can.
+    fn read_up_to(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let Err(error) = self.get_range(name, offset, out) else { return Ok(out.len()) };
+        if !matches!(error, StoreError::Io { .. }) {
+            return Err(error);
+        }
+        let left = self.len(name)?.saturating_sub(offset);
+        if left >= out.len() as u64 {
+            return Err(error);
+        }
+        // Shorter than a slice, so it is a length of memory.
+        let found = usize::try_from(left).unwrap_or(0);
+        if found > 0 {
+            self.get_range(name, offset, &mut out[..found])?;
+        }
+        Ok(found)
+    }
+
     /// Stores `bytes` under `name`: durable when it returns, and never seen half-written by anybody.
     /// After an error other than `Exists` the object may or may not be there.
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()>;
@@ -116,6 +135,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn get_range(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<()> {
         (**self).get_range(name, offset, out)
+    }
+    fn read_up_to(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<usize> {
+        (**self).read_up_to(name, offset, out)
     }
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         (**self).put(name, bytes, mode)

@@ -100,6 +100,15 @@ impl<A: Around + 'static> Store for Wrapped<A> {
         })
     }
 
+    fn read_up_to(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.call(Method::GetRange, Some(name), |call| {
+            let found = self.inner.read_up_to(name, offset, out)?;
+            call.moved_len.set(found as u64);
+            self.layer().spoil_range(call, offset, &mut out[..found])?;
+            Ok(found)
+        })
+    }
+
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.call(Method::Put, Some(name), |call| {
             if let Some((len, error)) = self.layer().torn_len(call, bytes.len()) {
@@ -249,6 +258,14 @@ macro_rules! is_wrapped_store {
             }
             fn get_range(&self, name: &crate::ObjectName, offset: u64, out: &mut [u8]) -> crate::Result<()> {
                 self.0.get_range(name, offset, out)
+            }
+            fn read_up_to(
+                &self,
+                name: &crate::ObjectName,
+                offset: u64,
+                out: &mut [u8],
+            ) -> crate::Result<usize> {
+                self.0.read_up_to(name, offset, out)
             }
             fn put(
                 &self,

@@ -231,23 +231,21 @@ impl Fetcher {
     fn fetch_run(&self, wanted: &Wanted<'_>, start: u64, count: usize) -> Result<Vec<u8>> {
         let end = wanted.offset + wanted.out.len() as u64;
         let mut bytes = vec![0; count * PIECE_LEN as usize];
-        let whole = self.packs.store.get_range(wanted.name, start, &mut bytes);
-        let Err(error) = whole else { return Ok(bytes) };
-        if matches!(error, StoreError::NotFound { .. }) {
-            return Err(self.explain(wanted.pack, wanted.name, error, end));
-        }
-        // The last piece of an object is shorter than the others. That is found out by asking for too much,
-        // because nearly all pieces are not the last.
-        let len = self.packs.store.len(wanted.name).map_err(|_| error.clone())?;
-        if len >= start + bytes.len() as u64 {
-            return Err(error.into());
-        }
+        // The last piece of an object is shorter than the others.
+        let found = match self.packs.store.read_up_to(wanted.name, start, &mut bytes) {
+            Ok(found) => found,
+            Err(error) => return Err(self.explain(wanted.pack, wanted.name, error, end)),
+        };
         let needed_end = end.min(start + bytes.len() as u64);
-        if len < needed_end {
-            return Err(truncated(wanted.pack, wanted.name, len));
+        if start + (found as u64) < needed_end {
+            // Too short to be right: the object was cut, or the answer was.
+            let len = self.packs.store.len(wanted.name)?;
+            return Err(match len < needed_end {
+                true => truncated(wanted.pack, wanted.name, len),
+                false => StoreError::io_soon(format!("{} was not sent to its end", wanted.name)).into(),
+            });
         }
-        bytes.truncate(usize::try_from(len - start).unwrap_or(0));
-        self.packs.store.get_range(wanted.name, start, &mut bytes)?;
+        bytes.truncate(found);
         Ok(bytes)
     }
 

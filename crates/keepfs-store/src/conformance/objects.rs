@@ -20,6 +20,7 @@ claims![
     get_within_the_limit_works_and_beyond_is_too_large,
     every_range_inside_is_exact,
     range_past_the_end_is_an_error,
+    reading_up_to_the_end_gives_what_there_is,
     length_is_exact,
     deleted_object_is_gone,
     deleting_twice_is_no_error,
@@ -149,6 +150,22 @@ fn range_past_the_end_is_an_error(bench: &Bench<'_>) -> Check {
         ensure_short(bench.store.get_range(&name, start, &mut vec![0; len]))?;
     }
     Ok(())
+}
+
+fn reading_up_to_the_end_gives_what_there_is(bench: &Bench<'_>) -> Check {
+    let (name, bytes) = (bench.name(), bench.bytes(100));
+    ensure_not_found(bench.store.read_up_to(&name, 0, &mut [0; 4]))?;
+    bench.store.put(&name, &bytes, PutMode::Create)?;
+    for (start, len) in [(0, 100), (0, 1), (40, 20), (0, 5000), (99, 2), (90, 10), (100, 1), (5000, 8)] {
+        let mut out = vec![0xee; len];
+        let found = bench.store.read_up_to(&name, start as u64, &mut out)?;
+        let expected = &bytes[start.min(100)..(start + len).min(100)];
+        ensure_same(&out[..found], expected)?;
+    }
+    let empty = bench.name();
+    bench.store.put(&empty, &[], PutMode::Create)?;
+    let found = bench.store.read_up_to(&empty, 0, &mut [0; 4])?;
+    ensure(found == 0, || format!("{found} bytes of an empty object"))
 }
 
 fn length_is_exact(bench: &Bench<'_>) -> Check {
