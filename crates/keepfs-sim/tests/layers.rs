@@ -62,6 +62,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("lz4_flex", &["keepfs-format"]),
     ("opendal", &["keepfs-stores"]),
     ("rustls", &["keepfs-stores", "keepfs-serve"]),
+    ("reqwest", &["keepfs-stores"]),
+    ("russh-sftp", &["keepfs-stores"]),
+    ("quick-xml", &["keepfs-stores"]),
 ];
 
 /// What a pure crate must not reach for: it takes time and randomness as arguments, and does no I/O.

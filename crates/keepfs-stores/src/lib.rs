@@ -9,15 +9,28 @@
 
 mod disk_cache;
 mod file;
+mod later;
 mod local_staging;
+mod mirror;
+#[cfg(feature = "object")]
+mod object;
 mod open;
 mod os;
+#[cfg(any(feature = "http", feature = "sftp"))]
+mod remote;
+mod secrets;
+#[cfg(feature = "sftp")]
+mod sftp;
 mod stage;
 mod timing;
 mod url;
+#[cfg(feature = "webdav")]
+mod webdav;
 
 pub use disk_cache::DiskCache;
 pub use file::{FileOptions, FileStore};
 pub use local_staging::LocalStaging;
-pub use open::{OpenError, OpenOptions, known_schemes, normalize_url, open};
+pub use mirror::{Mirror, Mirrored, Tops};
+pub use open::{OpenError, OpenOptions, Place, Scheme, Schemes, known_schemes, normalize_url, open};
+pub use secrets::{SECRET_LEN_MAX, SecretField, Secrets};
 pub use timing::SystemTiming;

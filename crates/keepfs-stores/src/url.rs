@@ -52,14 +52,19 @@ pub(crate) fn parse_file_url(rest: &str) -> Result<FileUrl, String> {
         return Err("a file URL has three slashes and an absolute path: file:///home/me/vault".into());
     }
     let path = PathBuf::from(OsString::from_vec(decode(path)?));
-    let mut options = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let text =
-            |part| String::from_utf8(decode(part)?).map_err(|_| format!("{part} does not decode to text"));
-        options.push((text(key)?, text(value)?));
-    }
-    Ok(FileUrl { path, options })
+    Ok(FileUrl { path, options: query_pairs(query)? })
+}
+
+/// The `key=value` pairs of a query, decoded.
+pub(crate) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
+    let text = |part| String::from_utf8(decode(part)?).map_err(|_| format!("{part} does not decode to text"));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((text(key)?, text(value)?))
+        })
+        .collect()
 }
 
 /// The `file:` URL of an absolute path.
@@ -76,7 +81,7 @@ pub(crate) fn file_url(path: &Path) -> String {
     url
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
