@@ -64,6 +64,10 @@ pub(crate) enum Command {
     },
     /// Show what somebody who holds only the store can see; needs no password
     Inspect(Inspect),
+    /// Stores: try one out, log in, log out
+    Store(StoreCommand),
+    /// Copy a whole vault to another store, also while it is mounted; needs no password
+    Copy(Copy),
 }
 
 /// Output for programs.
@@ -157,6 +161,12 @@ pub(crate) struct Mount {
     /// Most bytes of local disk for sealed copies of what lies on a remote store
     #[arg(long, value_name = "SIZE", env = "KEEPFS_CACHE_LIMIT")]
     pub(crate) cache_limit: Option<Size>,
+    /// Most bytes a second to a remote store
+    #[arg(long, value_name = "SIZE", env = "KEEPFS_LIMIT_UPLOAD")]
+    pub(crate) limit_upload: Option<Size>,
+    /// Most bytes a second from a remote store
+    #[arg(long, value_name = "SIZE", env = "KEEPFS_LIMIT_DOWNLOAD")]
+    pub(crate) limit_download: Option<Size>,
     /// Options in the form of fstab: key,key=value (see docs/cli.md)
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub(crate) options: Vec<String>,
@@ -233,6 +243,60 @@ pub(crate) struct Inspect {
     pub(crate) json: bool,
 }
 
+/// `store`.
+#[derive(Args, Debug)]
+pub(crate) struct StoreCommand {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) action: StoreAction,
+}
+
+/// `copy`.
+#[derive(Args, Debug)]
+pub(crate) struct Copy {
+    /// Where the vault is
+    #[arg(value_name = "FROM-URL")]
+    pub(crate) from: String,
+    /// Where it shall be as well
+    #[arg(value_name = "TO-URL")]
+    pub(crate) to: String,
+    /// Read and compare also what was there already
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Let go what the vault there says, where it differs
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to do with a store.
+#[derive(Subcommand, Debug)]
+pub(crate) enum StoreAction {
+    /// Try every promise that a store must keep; leaves nothing behind and may run beside a vault
+    Check {
+        /// The store to try
+        #[arg(value_name = "STORE-URL")]
+        store: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep what a store must be told: asked at the terminal, else name=value lines on standard input
+    Login {
+        /// The store
+        #[arg(value_name = "STORE-URL")]
+        store: String,
+    },
+    /// Forget it
+    Logout {
+        /// The store
+        #[arg(value_name = "STORE-URL")]
+        store: String,
+    },
+}
+
 /// `key`.
 #[derive(Args, Debug)]
 pub(crate) struct Key {
@@ -280,6 +344,8 @@ impl Command {
             Self::Unmount(unmount) => unmount.json,
             Self::Cache(cache) => cache.json,
             Self::Inspect(inspect) => inspect.json,
+            Self::Copy(copy) => copy.json,
+            Self::Store(StoreCommand { action: StoreAction::Check { json, .. } }) => *json,
             Self::Config(Config { action: Some(ConfigAction::List(output)) }) => output.json,
             Self::Key(Key { action: KeyAction::List(output) }) => output.json,
             _ => false,

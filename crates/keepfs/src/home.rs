@@ -35,6 +35,8 @@ pub(crate) struct VaultPlaces {
     pub(crate) lock: PathBuf,
     /// The daemon's log.
     pub(crate) log: PathBuf,
+    /// What stores must be told; for all vaults of this user.
+    pub(crate) credentials: PathBuf,
 }
 
 impl Home {
@@ -74,6 +76,11 @@ impl Home {
         self.config_dir.join("config.toml")
     }
 
+    /// What stores must be told.
+    pub(crate) fn credentials_file(&self) -> PathBuf {
+        self.config_dir.join("credentials.toml")
+    }
+
     /// The places of one vault; the name was checked by [`check_vault_name`].
     pub(crate) fn vault(&self, name: &str) -> VaultPlaces {
         let state = self.state_dir.join(name);
@@ -81,6 +88,7 @@ impl Home {
             socket: state.join("control.sock"),
             lock: state.join("daemon.lock"),
             log: state.join("log").join("keepfs.log"),
+            credentials: self.credentials_file(),
             state,
         }
     }

@@ -26,7 +26,7 @@ impl Newcomer {
         let home = Home::find(global.home.as_deref())?;
         let name = global.vault.as_deref().unwrap_or(DEFAULT_VAULT).to_owned();
         check_vault_name(&name)?;
-        let store = keepfs_stores::normalize_url(store).map_err(|error| Failure::usage(error.to_string()))?;
+        let store = wiring::schemes().normalize(store).map_err(|error| Failure::usage(error.to_string()))?;
         ConfigFile::load(&home)?.add_vault(&name, &store)?;
         Ok(Self { places: home.vault(&name), home, name, store })
     }
@@ -38,13 +38,15 @@ impl Newcomer {
 
 /// Creates a vault.
 pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
-    let newcomer = Newcomer::check(global, &wish.store)?;
+    let mut newcomer = Newcomer::check(global, &wish.store)?;
     let kdf = wiring::kdf_of(wish.kdf_memory)?;
-    wiring::check_vacant(&newcomer.store)?;
+    wiring::check_vacant(&newcomer.store, &newcomer.places.credentials)?;
     let sources = Sources { flags: &wish.password, configured_file: None, configured_command: None };
     let password = password::new(&sources)?;
-    let guard = Guard::take(&newcomer.places, &Holder::command("init"))?
-        .with_store(&newcomer.store, OpenOptions { create: true })?;
+    let guard = Guard::take(&newcomer.places, &Holder::command("init"))?;
+    newcomer.store =
+        wiring::try_out(&newcomer.store, OpenOptions { create: true }, &newcomer.places.credentials)?;
+    let guard = guard.with_store(&newcomer.store, OpenOptions { create: true })?;
     let outlet = Outlet::open(wish.phrase_file.as_deref(), wish.yes)?;
     let moment = Progress::moment("making the vault");
     let founded = wiring::found(&guard, &password, kdf);
@@ -69,11 +71,13 @@ pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
 
 /// Attaches this machine to a vault.
 pub(crate) fn join(global: &Global, wish: &Join) -> Result<()> {
-    let newcomer = Newcomer::check(global, &wish.store)?;
+    let mut newcomer = Newcomer::check(global, &wish.store)?;
     let guard = Guard::take(&newcomer.places, &Holder::command("join"))?
         .with_store(&newcomer.store, OpenOptions::default())?;
     wiring::check_vault(&guard)?;
     let secret = super::secret(&wish.unlock, (None, None), "Password of the vault: ")?;
+    newcomer.store = wiring::try_out(&newcomer.store, OpenOptions::default(), &newcomer.places.credentials)?;
+    let guard = guard.with_store(&newcomer.store, OpenOptions::default())?;
     let moment = Progress::moment("reading the vault");
     let notices = wiring::join(&guard, &secret)?;
     drop(moment);

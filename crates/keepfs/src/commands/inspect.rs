@@ -9,12 +9,13 @@ use keepfs_stores::OpenOptions;
 use serde::Serialize;
 
 use super::randomness::{Histogram, Randomness, Verdict};
-use crate::args::Inspect;
+use crate::args::{Global, Inspect};
 use crate::environment::{OperatingSystem, now_secs};
 use crate::failure::{Doing, Result};
+use crate::home::Home;
 use crate::progress::print_json;
 use crate::size::{Size, span};
-use crate::wiring::{open_store, store_failure};
+use crate::wiring::{open_store, schemes, store_failure};
 
 /// Objects of one kind whose bytes are read.
 const SAMPLES_MAX: usize = 64;
@@ -122,8 +123,9 @@ fn kind_of(name: &ObjectName) -> &'static str {
 }
 
 /// Looks and tells.
-pub(crate) fn inspect(wish: &Inspect) -> Result<()> {
-    let store = open_store(&wish.store, OpenOptions::default())?;
+pub(crate) fn inspect(global: &Global, wish: &Inspect) -> Result<()> {
+    let credentials = Home::find(global.home.as_deref())?.credentials_file();
+    let store = open_store(&wish.store, OpenOptions::default(), &credentials)?.store;
     let mut kinds: BTreeMap<&'static str, Kind> = BTreeMap::new();
     for prefix in ["vault", "h/", "o/"] {
         let listed = store.list(prefix, &mut |object| {
@@ -136,7 +138,7 @@ pub(crate) fn inspect(wish: &Inspect) -> Result<()> {
         kind.read_samples(&*store)?;
     }
     let survey = Survey {
-        store: keepfs_stores::normalize_url(&wish.store).doing("name the store")?,
+        store: schemes().normalize(&wish.store).doing("name the store")?,
         kind: store.capabilities().kind,
         objects: kinds.values().map(|kind| kind.count).sum(),
         bytes: kinds.values().map(|kind| kind.bytes).sum(),

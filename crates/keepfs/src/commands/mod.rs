@@ -2,6 +2,7 @@
 
 mod cache;
 mod config;
+mod copy;
 mod init;
 mod inspect;
 mod key;
@@ -9,6 +10,8 @@ mod mount;
 mod paths;
 mod randomness;
 mod status;
+mod store_check;
+mod store_login;
 mod sync;
 mod unmount;
 
@@ -19,7 +22,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
-use crate::args::{Arguments, Command, Global, UnlockWith};
+use crate::args::{Arguments, Command, Global, StoreAction, UnlockWith};
 use crate::config::{ConfigFile, DEFAULT_VAULT, VaultConfig};
 use crate::failure::Result;
 use crate::home::{Home, VaultPlaces, check_vault_name};
@@ -43,7 +46,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Config(action) => config::config(&global, action.action),
         Command::Paths(output) => paths::paths(&global, output.json),
         Command::Completions { shell } => completions(shell),
-        Command::Inspect(wish) => inspect::inspect(&wish),
+        Command::Inspect(wish) => inspect::inspect(&global, &wish),
+        Command::Copy(wish) => copy::copy(&global, &wish),
+        Command::Store(store) => match store.action {
+            StoreAction::Check { store, json } => store_check::check(&global, &store, json),
+            StoreAction::Login { store } => store_login::login(&global, &store),
+            StoreAction::Logout { store } => store_login::logout(&global, &store),
+        },
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn from_flags(global: &Global, flags: &Mount) -> Result<()> {
     options.durability = flags.durability.unwrap_or(options.durability);
     options.compression = flags.compression.unwrap_or(options.compression);
     options.cache_limit = flags.cache_limit.or(options.cache_limit);
+    options.limit_upload = flags.limit_upload.or(options.limit_upload);
+    options.limit_download = flags.limit_download.or(options.limit_download);
     mount(Wish {
         chosen,
         path: flags.path.clone(),

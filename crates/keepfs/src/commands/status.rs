@@ -73,6 +73,7 @@ pub(crate) fn of_vault(name: &str, config: &VaultConfig, places: &VaultPlaces) -
         pending: leftover::recall(places),
         health: Health { healthy: true, reason: None, damaged: Vec::new() },
         cache: None,
+        traffic: None,
         recovered: None,
         memory: None,
     })
@@ -110,6 +111,15 @@ fn print(status: &Status) {
     }
     if let Some(cache) = &status.cache {
         println!("  cache:     {} of {}", Size(cache.bytes), Size(cache.limit));
+    }
+    if let Some(traffic) = &status.traffic {
+        println!(
+            "  traffic:   {} requests ({} failed), {} sent, {} received",
+            traffic.requests,
+            traffic.errors,
+            Size(traffic.sent_bytes),
+            Size(traffic.received_bytes)
+        );
     }
     if let Some(memory) = &status.memory {
         let pools: Vec<_> =

@@ -1,27 +1,23 @@
 //! Reading and changing `config.toml`: 0600, written atomically, edited in place so that comments survive.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{FlockOperation, flock};
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::{Config, VaultConfig};
 use crate::exit::Exit;
-use crate::failure::{Doing, Failure, Result};
-use crate::home::{Home, check_vault_name, make_private_dir};
-
-/// A configuration beyond this is not ours.
-const CONFIG_LEN_MAX: u64 = 1 << 20;
+use crate::failure::{Failure, Result};
+use crate::home::{Home, check_vault_name};
+use crate::private_file::{lock_directory_of, read_limited, replace_private_file};
 
 /// The settings of a vault that `config get|set|unset` knows.
-pub(crate) const SETTINGS: [&str; 8] = [
+pub(crate) const SETTINGS: [&str; 10] = [
     "store",
     "compression",
     "durability",
     "cache_limit",
+    "limit_upload",
+    "limit_download",
     "allow_other",
     "read_only",
     "password_file",
@@ -81,9 +77,7 @@ impl ConfigFile {
     ///
     /// `change` gets the newest content; what it leaves is checked before it is written.
     pub(crate) fn edit(home: &Home, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        make_private_dir(&home.config_dir)?;
-        let directory = File::open(&home.config_dir).doing("open the configuration directory")?;
-        flock(&directory, FlockOperation::LockExclusive).doing("lock the configuration directory")?;
+        let _lock = lock_directory_of(&home.config_file())?;
         let mut file = Self::load(home)?;
         change(&mut file)?;
         let text = file.document.to_string();
@@ -163,48 +157,12 @@ fn check_setting(key: &str) -> Result<()> {
         .advise(format!("the settings are {}", SETTINGS.join(", "))))
 }
 
-fn read_limited(path: &Path) -> Result<String> {
-    let failed = |error: std::io::Error| {
-        Failure::failed(format!("cannot read the configuration: {error}")).at(path.display())
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut text = String::new();
-    file.take(CONFIG_LEN_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > CONFIG_LEN_MAX {
-        return Err(Failure::failed("config.toml is larger than 1 MiB").at(path.display()));
-    }
-    Ok(text)
-}
-
-/// Replaces a file by a new one of mode 0600; after a crash either the old or the new one is there.
-fn replace_private_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: std::io::Error| Failure::failed(format!("cannot write: {error}")).at(path.display());
-    let temporary = path.with_extension("new");
-    let written = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_directory_of(path)
-    })();
-    written.map_err(failed)
-}
-
-fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Durability;
+    use crate::home::make_private_dir;
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
 
     fn home() -> (tempfile::TempDir, Home) {

@@ -40,6 +40,12 @@ pub(crate) struct VaultConfig {
     /// See `mount --cache-limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache_limit: Option<Size>,
+    /// See `mount --limit-upload`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit_upload: Option<Size>,
+    /// See `mount --limit-download`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit_download: Option<Size>,
     /// See `mount --allow-other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allow_other: Option<bool>,

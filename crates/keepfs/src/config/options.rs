@@ -47,6 +47,12 @@ pub(crate) struct MountOptions {
     pub(crate) compression: Compression,
     /// Most bytes of local disk for sealed copies of remote objects.
     pub(crate) cache_limit: Option<Size>,
+    /// Most bytes a second to a remote store.
+    #[serde(default)]
+    pub(crate) limit_upload: Option<Size>,
+    /// Most bytes a second from a remote store.
+    #[serde(default)]
+    pub(crate) limit_download: Option<Size>,
     /// The kernel refuses to execute what lies there.
     pub(crate) no_exec: bool,
     /// Where the password is, if the options said so.
@@ -96,6 +102,8 @@ impl MountOptions {
             durability: config.durability.unwrap_or_default(),
             compression: config.compression.unwrap_or_default(),
             cache_limit: config.cache_limit,
+            limit_upload: config.limit_upload,
+            limit_download: config.limit_download,
             no_exec: false,
             password_file: config.password_file.clone(),
             password_command: config.password_command.clone(),
@@ -127,9 +135,9 @@ impl MountOptions {
             ("sync", None) => self.durability = Durability::Remote,
             ("durability", Some(value)) => self.durability = choice(value)?,
             ("compression", Some(value)) => self.compression = choice(value)?,
-            ("cache_limit", Some(value)) => {
-                self.cache_limit = Some(Size::from_str(value).map_err(Failure::usage)?);
-            }
+            ("cache_limit", Some(value)) => self.cache_limit = Some(size(value)?),
+            ("limit_upload", Some(value)) => self.limit_upload = Some(size(value)?),
+            ("limit_download", Some(value)) => self.limit_download = Some(size(value)?),
             ("password_file", Some(value)) => self.password_file = Some(PathBuf::from(value)),
             ("password_command", Some(value)) => self.password_command = Some(value.to_owned()),
             (key, None) if IGNORED.contains(&key) => {}
@@ -143,6 +151,10 @@ impl MountOptions {
         }
         Ok(())
     }
+}
+
+fn size(value: &str) -> Result<Size> {
+    Size::from_str(value).map_err(Failure::usage)
 }
 
 fn choice<T: ValueEnum>(value: &str) -> Result<T> {

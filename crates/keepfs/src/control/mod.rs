@@ -9,6 +9,6 @@ mod socket;
 
 pub(crate) use client::Client;
 pub(crate) use protocol::{
-    CacheStatus, Damage, Health, MemoryStatus, Pending, Recovered, Reply, Request, Status,
+    CacheStatus, Damage, Health, MemoryStatus, Pending, Recovered, Reply, Request, Status, Traffic,
 };
 pub(crate) use server::{Answer, Service, serve};

@@ -97,6 +97,9 @@ pub(crate) struct Status {
     pub(crate) health: Health,
     /// Sealed copies of remote objects on this machine's disk.
     pub(crate) cache: Option<CacheStatus>,
+    /// What went to and came from a store that is not on this machine, since the mount.
+    #[serde(default)]
+    pub(crate) traffic: Option<Traffic>,
     /// What the mount found after a crash.
     pub(crate) recovered: Option<Recovered>,
     /// Memory in use.
@@ -130,6 +133,19 @@ pub(crate) struct CacheStatus {
     pub(crate) bytes: u64,
     /// Most bytes it may use.
     pub(crate) limit: u64,
+}
+
+/// What went to and came from the store since the mount.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    /// Calls to the store, each attempt counted.
+    pub(crate) requests: u64,
+    /// Those that failed.
+    pub(crate) errors: u64,
+    /// Bytes of objects sent.
+    pub(crate) sent_bytes: u64,
+    /// Bytes of objects received.
+    pub(crate) received_bytes: u64,
 }
 
 /// What the mount found after a crash.
@@ -174,6 +190,7 @@ pub(super) mod tests {
             pending: Some(Pending::default()),
             health: Health { healthy: false, reason: Some("r".to_owned()), damaged: Vec::new() },
             cache: None,
+            traffic: None,
             recovered: None,
             memory: None,
         }

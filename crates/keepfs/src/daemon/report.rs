@@ -55,6 +55,7 @@ impl Reporter {
                 .cache
                 .as_ref()
                 .map(|cache| CacheStatus { bytes: cache.len_total(), limit: cache.limit() }),
+            traffic: self.vault.traffic(),
             recovered: wiring::recovered(&status.recovered),
             memory: Some(wiring::memory(&status)),
         }

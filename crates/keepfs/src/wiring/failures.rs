@@ -1,19 +1,12 @@
 //! The one table from the libraries' errors to exit codes and advice.
 
-use std::sync::Arc;
-
 use keepfs_fs::FsError;
 use keepfs_fuse::FuseError;
-use keepfs_store::{Store, StoreError};
-use keepfs_stores::{OpenError, OpenOptions};
+use keepfs_store::StoreError;
+use keepfs_stores::OpenError;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Result};
-
-/// Opens the store at a URL.
-pub(crate) fn open_store(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>> {
-    keepfs_stores::open(url, options).map_err(|error| open_failure(&error).at(url))
-}
+use crate::failure::Failure;
 
 /// Why a URL did not lead to a store.
 pub(crate) fn open_failure(error: &OpenError) -> Failure {
@@ -30,7 +23,9 @@ pub(crate) fn open_failure(error: &OpenError) -> Failure {
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let failure = Failure::failed(error.to_string());
     match error {
-        StoreError::Denied { .. } => failure.advise("check who may read and write there"),
+        StoreError::Denied { .. } => {
+            failure.advise("check the credentials, and who may read and write there")
+        }
         StoreError::ReadOnly { .. } => failure.advise("make the store writable, or mount with --read-only"),
         StoreError::Full { .. } => failure.advise("make room on the store"),
         StoreError::Unavailable { .. } => failure.advise("check the connection and try again"),

@@ -6,14 +6,15 @@ use keepfs_format::compress;
 use keepfs_fs::disk::OsDisk;
 use keepfs_fs::{Fs, Options, World};
 use keepfs_fuse::Mounted;
-use keepfs_store::{BlobCache, Store};
+use keepfs_store::{BlobCache, ByteRates, MeterStore, Store};
 use keepfs_stores::{DiskCache, LocalStaging, OpenOptions};
 use keepfs_vault::StagingPlace;
 
-use super::failures::{fs_failure, fuse_failure, open_store, store_failure};
+use super::failures::{fs_failure, fuse_failure, store_failure};
+use super::remote::{open_known_store, open_store};
 use super::vault::{Guard, Secret, unlock};
 use crate::config::{Compression, Durability};
-use crate::control::Pending;
+use crate::control::{Pending, Traffic};
 use crate::daemon::Launch;
 use crate::environment::OperatingSystem;
 use crate::failure::Result;
@@ -32,6 +33,8 @@ pub(crate) struct OpenVault {
     pub(crate) cache: Option<Arc<dyn BlobCache>>,
     /// What its owner should know: sentences.
     pub(crate) notices: Vec<String>,
+    /// Counts what a remote store is asked.
+    meter: Option<Arc<MeterStore>>,
     /// Given back last.
     _guard: Guard,
 }
@@ -39,9 +42,14 @@ pub(crate) struct OpenVault {
 impl OpenVault {
     /// Locks, unlocks and opens the vault; recovers what a crash left.
     pub(crate) fn open(launch: &Launch, secret: &Secret) -> Result<Self> {
-        let guard = Guard::take(&launch.places, &Holder::daemon(&launch.mount_point))?
-            .with_store(&launch.store, OpenOptions::default())?;
-        let store = Arc::clone(guard.store()?);
+        let rates = ByteRates {
+            upload: launch.options.limit_upload.map(|size| size.0),
+            download: launch.options.limit_download.map(|size| size.0),
+        };
+        let guard = Guard::take(&launch.places, &Holder::daemon(&launch.mount_point))?;
+        let opened = open_known_store(&launch.store, &launch.places.credentials, rates)?;
+        let (store, meter) = (opened.store, opened.meter);
+        let guard = guard.with_opened(Arc::clone(&store));
         let unlocked = unlock(&guard, secret)?;
         let notices = unlocked.notices.iter().map(ToString::to_string).collect();
         let cache = cache_of(&*store, &launch.places, launch.options.cache_limit)?;
@@ -62,7 +70,19 @@ impl OpenVault {
             unlocked,
         };
         let fs = Fs::start(world, options_of(launch)).map_err(|error| fs_failure(&error))?;
-        Ok(Self { fs: Arc::new(fs), cache, notices, _guard: guard })
+        Ok(Self { fs: Arc::new(fs), cache, notices, meter, _guard: guard })
+    }
+
+    /// What went to and came from a remote store.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        let counters = self.meter.as_ref()?.counters();
+        let (all, sent, received) = (counters.total(), counters.written(), counters.read());
+        Some(Traffic {
+            requests: all.calls,
+            errors: all.errors,
+            sent_bytes: sent.bytes,
+            received_bytes: received.bytes,
+        })
     }
 
     /// Mounts it; the mount answers when this returns.
@@ -95,7 +115,7 @@ pub(crate) fn open_cache(
     places: &VaultPlaces,
     limit: Option<Size>,
 ) -> Result<Option<Arc<dyn BlobCache>>> {
-    cache_of(&*open_store(url, OpenOptions::default())?, places, limit)
+    cache_of(&*open_store(url, OpenOptions::default(), &places.credentials)?.store, places, limit)
 }
 
 fn cache_of(

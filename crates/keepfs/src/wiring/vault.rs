@@ -2,6 +2,8 @@
 //!
 //! Every way in holds the vault's lock on this machine; the guard that does is part of what each of them takes.
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use keepfs_fs::FsError;
@@ -88,13 +90,14 @@ impl Guard {
 
     /// Opens the store, which must be there.
     pub(crate) fn with_store(mut self, url: &str, options: OpenOptions) -> Result<Self> {
-        self.store = Some(super::open_store(url, options)?);
+        self.store = Some(super::open_store(url, options, &self.places.credentials)?.store);
         Ok(self)
     }
 
-    /// The store.
-    pub(crate) fn store(&self) -> Result<&Arc<dyn Store>> {
-        self.store.as_ref().ok_or_else(|| Failure::failed("the store is not open"))
+    /// With a store that is open already.
+    pub(crate) fn with_opened(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
     }
 
     fn site(&self) -> Site<'_> {
@@ -120,9 +123,11 @@ pub(crate) fn kdf_of(memory: Option<Size>) -> Result<KdfParams> {
 }
 
 /// Refuses a store that holds a vault, before anything is asked of the user.
-pub(crate) fn check_vacant(url: &str) -> Result<()> {
-    match keepfs_stores::open(url, OpenOptions::default()) {
-        Ok(store) if holds_vault(&*store)? => Err(fs_failure(&FsError::VaultExists).at(url)),
+pub(crate) fn check_vacant(url: &str, credentials: &Path) -> Result<()> {
+    match super::open_store(url, OpenOptions::default(), credentials) {
+        Ok(opened) if holds_vault(&*opened.store).unwrap_or(false) => {
+            Err(fs_failure(&FsError::VaultExists).at(url))
+        }
         // Whatever else is wrong with it shows when it is opened to be used.
         _ => Ok(()),
     }
@@ -138,12 +143,15 @@ pub(crate) fn check_vault(guard: &Guard) -> Result<()> {
 
 fn holds_vault(store: &dyn Store) -> Result<bool> {
     for name in [ObjectName::vault(), ObjectName::vault_backup()] {
-        match store.len(&name) {
-            Ok(_) => return Ok(true),
+        // A read and no question for the length: to that one some services answer without a reason.
+        match store.get_range(&name, 0, &mut [0]) {
+            Ok(()) => return Ok(true),
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(store_failure(&error)),
         }
     }
+    // A bucket that is not there shows in a listing, if it has not shown yet.
+    store.list("vault", &mut |_| ControlFlow::Break(())).map_err(|error| store_failure(&error))?;
     Ok(false)
 }
 
