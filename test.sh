@@ -11,30 +11,34 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut model bad_input stress scale memory
-    bench main_job)
+    bench main_job stores)
 
 names=() verdicts=() durations=()
 
 prepare() {
     install_packages build-essential=cc fuse3=fusermount3 libacl1-dev=/usr/include/sys/acl.h acl=setfacl \
-        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng || return 1
+        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng \
+        nginx-light=/usr/sbin/nginx libnginx-mod-http-dav-ext=/usr/lib/nginx/modules/ngx_http_dav_ext_module.so \
+        openssh-server=/usr/sbin/sshd openssh-client=ssh openssl=openssl curl=curl || return 1
     install_rust || return 1
     check_fuse || return 1
-    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2
+    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2 && install_tool s3s-fs 0.14.1 --features binary
 }
 
-# A test tool from the package registry, kept in target/tools.
+# A test tool from the package registry, kept in target/tools: name, version, what else cargo shall know.
 install_tool() {
     [ -x "$TOOLS/bin/$1" ] && return 0
-    say "installing $1 $2"
-    cargo install --quiet --locked --root "$TOOLS" --target-dir "$TOOLS/build" "$1" --version "$2"
+    local name=$1 version=$2
+    shift 2
+    say "installing $name $version"
+    cargo install --quiet --locked --root "$TOOLS" --target-dir "$TOOLS/build" "$name" --version "$version" "$@"
 }
 
 # One script with its arguments, as root.
 accept() {
     local name settings=()
     # Sizes of the tests may be set from outside; sudo would drop them.
-    for name in ROUNDS SEED CUTS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS MODEL_CALLS SCRATCH KEEP_SCRATCH; do
+    for name in ROUNDS SEED CUTS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS FAULT_SECONDS SPEED_MIB STORES MODEL_CALLS SCRATCH KEEP_SCRATCH; do
         name=KEEPFS_$name
         [ -n "${!name:-}" ] && settings+=("$name=${!name}")
     done

@@ -138,19 +138,20 @@ def run_script(name, body, kind=Report):
 class Vault:
     """One vault with its store, its state and its mount point, under the real binary."""
 
-    def __init__(self, report, name, store=None, home=None, binary=None):
+    def __init__(self, report, name, store=None, home=None, binary=None, url=None, variables=None):
         self.report = report
         self.binary = binary or BINARY
+        self.variables = variables or {}
         self.store = store or report.path(f"{name}-store")
         self.home = home or report.path(f"{name}-home")
         self.mountpoint = report.path(f"{name}-mount")
         for folder in (self.store, self.mountpoint):
             os.makedirs(folder, exist_ok=True)
-        self.url = f"file://{self.store}"
+        self.url = url or f"file://{self.store}"
 
     def environment(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEPFS_")}
-        environment.update(KEEPFS_HOME=self.home, KEEPFS_PASSWORD=PASSWORD)
+        environment.update(KEEPFS_HOME=self.home, KEEPFS_PASSWORD=PASSWORD, **self.variables)
         return environment
 
     def keepfs(self, *arguments, environment=None, seconds=COMMAND_SECONDS_MAX):

@@ -248,12 +248,13 @@ impl Store for ObjectStore {
             let mut parts = self.operator.reader(name.as_str()).await?.into_stream(offset..end).await?;
             while let Some(part) = parts.next().await {
                 match part {
-                    Ok(part) => part.into_iter().for_each(|piece| {
+                    Ok(part) => {
+                        let part = part.to_bytes();
                         // The transport lets no more through than was asked for.
-                        let taken = piece.len().min(out.len() - filled);
-                        out[filled..filled + taken].copy_from_slice(&piece[..taken]);
+                        let taken = part.len().min(out.len() - filled);
+                        out[filled..filled + taken].copy_from_slice(&part[..taken]);
                         filled += taken;
-                    }),
+                    }
                     // The body came whole, and is shorter than the range: the object ends here.
                     Err(error) if is_end(&error) => break,
                     Err(error) => return Err(error),
