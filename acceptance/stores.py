@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The stores that people have: real servers, the promises of a store, the main job, bad days, faults, speed.
 
-Size from the environment: KEEPFS_FILES (default 300), KEEPFS_FAULT_SECONDS (default 6 for each server),
+Size from the environment: KEEPFS_FILES (default 300), KEEPFS_FAULT_SECONDS (default 3 for each server),
 KEEPFS_SPEED_MIB (default 48), KEEPFS_STORES (default s3,webdav,sftp), KEEPFS_SEED.
 """
 
@@ -19,7 +19,7 @@ from manifest import manifest
 from servers import BUCKET, KEY_ID, SECRET, SERVERS
 
 FILES = number_from_environment("KEEPFS_FILES", 300)
-FAULT_SECONDS = number_from_environment("KEEPFS_FAULT_SECONDS", 6)
+FAULT_SECONDS = number_from_environment("KEEPFS_FAULT_SECONDS", 3)
 SPEED_MIB = number_from_environment("KEEPFS_SPEED_MIB", 48)
 SEED = number_from_environment("KEEPFS_SEED", 1)
 STORES = os.environ.get("KEEPFS_STORES", "s3,webdav,sftp").split(",")
@@ -207,7 +207,7 @@ def killed_upload(report, server):
     vault = vault_on(report, server, "killed")
     vault.init()
     vault.mount()
-    content = os.urandom(120 * MIB)
+    content = os.urandom(72 * MIB)
     path = f"{vault.mountpoint}/large"
     with open(path, "wb") as out:
         out.write(content)

@@ -1,6 +1,7 @@
 //! URLs of stores in the network: what is taken, and what is refused with a sentence. Nothing here asks the network.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
+use keepfs_store::StoreError;
 use keepfs_stores::{OpenError, OpenOptions, Schemes, Secrets, normalize_url, open};
 
 const GOOD: &[&str] = &[
@@ -19,6 +20,17 @@ const GOOD: &[&str] = &[
     "dropbox:///vault",
 ];
 
+/// Some for every kind of store.
+fn secrets() -> Secrets {
+    let mut secrets = Secrets::none();
+    for name in
+        ["application_key_id", "application_key", "access_token", "access_key_id", "secret_access_key"]
+    {
+        secrets.insert(name, "not-a-secret".to_owned().into());
+    }
+    secrets
+}
+
 fn refusal(url: &str) -> String {
     match open(url, OpenOptions::default()) {
         Ok(_) => panic!("{url} was opened"),
@@ -31,7 +43,8 @@ fn refusal(url: &str) -> String {
 fn every_scheme_opens_without_the_network_and_keeps_its_url() {
     let schemes = Schemes::built_in();
     for url in GOOD {
-        let store = open(url, OpenOptions::default()).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let opened = schemes.open(url, OpenOptions::default(), &secrets());
+        let store = opened.unwrap_or_else(|error| panic!("{url}: {error}"));
         let capabilities = store.capabilities();
         assert!(!capabilities.local && store.staging().is_none(), "{url}");
         assert!(capabilities.object_len_max >= 64 << 20 && capabilities.parallel > 0, "{url}");
@@ -48,13 +61,22 @@ fn every_scheme_opens_without_the_network_and_keeps_its_url() {
 fn what_two_creators_hear_is_told_by_the_url() {
     let is_atomic = |url: &str| open(url, OpenOptions::default()).unwrap().capabilities().create_is_atomic;
     assert!(is_atomic("s3://bucket") && is_atomic("sftp://host/srv/vault"));
-    for url in [
-        "s3://bucket?create=checked",
-        "s3://bucket?create=look",
-        "sftp://h/v?create=look",
-        "b2://b?bucket_id=x",
-    ] {
+    for url in ["s3://bucket?create=checked", "s3://bucket?create=look", "sftp://h/v?create=look"] {
         assert!(!is_atomic(url), "{url}");
+    }
+}
+
+#[test]
+fn a_service_that_cannot_be_asked_without_secrets_says_what_it_lacks() {
+    for url in ["b2://bucket?bucket_id=x", "gdrive:///v", "onedrive:///v", "dropbox:///v"] {
+        match open(url, OpenOptions::default()) {
+            Err(OpenError::Store(StoreError::Denied { detail })) => {
+                assert!(detail.contains("store login"), "{detail}");
+            }
+            Ok(_) => panic!("{url} was opened"),
+            Err(error) => panic!("{url}: {error}"),
+        }
+        assert_eq!(normalize_url(url).unwrap(), url, "its URL can be kept all the same");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keepfs_store::Store;
 use opendal::services::B2;
 
-use super::{PART_LEN, Service, build, parse};
+use super::{PART_LEN, Service, build, lacks, parse};
 use crate::open::{OpenError, Place};
 use crate::remote::Create;
 use crate::secrets::SecretField;
@@ -25,13 +25,11 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Arc<dyn Store>, OpenError> {
         return Err(place
             .bad("the URL lacks bucket_id=, which stands beside the bucket's name in B2's console".into()));
     };
-    let mut builder = B2::default().bucket(bucket).bucket_id(bucket_id).root(&(url.path() + "/"));
-    if let Some(id) = place.secrets.get_or_env("application_key_id", &["B2_APPLICATION_KEY_ID"]) {
-        builder = builder.application_key_id(&id);
-    }
-    if let Some(key) = place.secrets.get_or_env("application_key", &["B2_APPLICATION_KEY"]) {
-        builder = builder.application_key(&key);
-    }
+    let id = place.secrets.get_or_env("application_key_id", &["B2_APPLICATION_KEY_ID"]);
+    let key = place.secrets.get_or_env("application_key", &["B2_APPLICATION_KEY"]);
+    let (Some(id), Some(key)) = (id, key) else { return Err(lacks("an application key")) };
+    let builder = B2::default().bucket(bucket).bucket_id(bucket_id).root(&(url.path() + "/"));
+    let builder = builder.application_key_id(&id).application_key(&key);
     let service = Service {
         kind: "b2",
         // B2 keeps every version that is put and knows no condition.

@@ -8,7 +8,7 @@ use keepfs_store::Store;
 use opendal::Builder;
 use opendal::services::{Dropbox, Gdrive, Onedrive};
 
-use super::{Service, build, parse};
+use super::{Service, build, lacks, parse};
 use crate::open::{OpenError, Place};
 use crate::remote::{Create, RemoteUrl};
 use crate::secrets::SecretField;
@@ -24,24 +24,28 @@ pub(crate) const SECRETS: &[SecretField] = &[
 /// Longest object: each drive takes at least this much in one request or session.
 const OBJECT_LEN_MAX: u64 = 140 << 20;
 
-/// Makes the setter calls that the three builders share.
+/// Makes the setter calls that the three builders share. An access token is used as it is; a refresh token makes
+/// new ones, for which the application must say who it is.
 macro_rules! builder {
     ($drive:expr, $place:expr, $prefix:literal) => {{
         let (url, root) = located($place)?;
-        let mut builder = $drive.root(&root);
+        let builder = $drive.root(&root);
         let secret = |name: &str, variable: &str| $place.secrets.get_or_env(name, &[variable]);
-        if let Some(id) = secret("client_id", concat!($prefix, "_CLIENT_ID")) {
-            builder = builder.client_id(&id);
-        }
-        if let Some(secret) = secret("client_secret", concat!($prefix, "_CLIENT_SECRET")) {
-            builder = builder.client_secret(&secret);
-        }
-        if let Some(token) = secret("refresh_token", concat!($prefix, "_REFRESH_TOKEN")) {
-            builder = builder.refresh_token(&token);
-        }
-        if let Some(token) = secret("access_token", concat!($prefix, "_ACCESS_TOKEN")) {
-            builder = builder.access_token(&token);
-        }
+        let access = secret("access_token", concat!($prefix, "_ACCESS_TOKEN"));
+        let refresh = secret("refresh_token", concat!($prefix, "_REFRESH_TOKEN"));
+        let builder = match (refresh, access) {
+            (Some(refresh), _) => {
+                let id = secret("client_id", concat!($prefix, "_CLIENT_ID"));
+                let Some(id) = id else { return Err(lacks("a client id")) };
+                let builder = builder.refresh_token(&refresh).client_id(&id);
+                match secret("client_secret", concat!($prefix, "_CLIENT_SECRET")) {
+                    Some(secret) => builder.client_secret(&secret),
+                    None => builder,
+                }
+            }
+            (None, Some(access)) => builder.access_token(&access),
+            (None, None) => return Err(lacks("a refresh token or an access token")),
+        };
         (url, builder)
     }};
 }

@@ -65,6 +65,13 @@ fn first_segment<'a>(
     }
 }
 
+/// The service cannot even be asked without these.
+#[cfg(any(feature = "b2", feature = "drives"))]
+fn lacks(what: &str) -> OpenError {
+    let detail = format!("{what} was not given; 'keepfs store login' takes it");
+    OpenError::Store(keepfs_store::StoreError::Denied { detail })
+}
+
 /// Puts the adapter around a service.
 fn build(
     place: &Place<'_>,
