@@ -115,7 +115,7 @@ class Proxy:
 
     def pump_both(self, client, server):
         """Bytes both ways; a spoiled connection ends somewhere."""
-        left = [self.random.randrange(20_000, 6_000_000) if self.choose() else 1 << 62]
+        left = [self.random.randrange(20_000, 2_000_000) if self.choose() else 1 << 62]
 
         def pump(source, sink):
             try:
