@@ -24,7 +24,8 @@ SPEED_MIB = number_from_environment("KEEPFS_SPEED_MIB", 96)
 SEED = number_from_environment("KEEPFS_SEED", 1)
 STORES = os.environ.get("KEEPFS_STORES", "s3,webdav,sftp").split(",")
 FAULT_RATE = 0.2
-SPEED_FLOOR = 0.7
+# Shares of the usual client's rate. Every object is synced to the server's disk by SFTP, which the client does not do.
+SPEED_FLOOR = {"s3": 0.7, "webdav": 0.7, "sftp": 0.5}
 REQUESTS_OF_A_MOUNT = 6
 REQUESTS_OF_A_SMALL_FILE = 4
 REQUESTS_OF_A_COLD_BYTE = 1
@@ -321,7 +322,7 @@ def speed(report, server):
     ours, theirs = rate(2 * total, min(seconds)), rate(2 * total, by_client)
     report.figure(f"{name}_copy_rate", ours, "MiB/s")
     report.figure(f"{name}_client_rate", theirs, "MiB/s")
-    report.check(ours >= SPEED_FLOOR * theirs, f"{name}: copying is at least {SPEED_FLOOR} times as fast as the usual client", f"{ours} against {theirs}")
+    report.check(ours >= SPEED_FLOOR[name] * theirs, f"{name}: copying is at least {SPEED_FLOOR[name]} times as fast as the usual client", f"{ours} against {theirs}")
     started = time.monotonic()
     again = vault.must("copy", vault.url, url, "--json")
     report.check('"copied_objects":0' in again.stdout.splitlines()[-1], f"{name}: a second copy copies nothing", again.stdout[-500:])
