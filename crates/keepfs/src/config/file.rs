@@ -11,7 +11,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 use super::{Config, VaultConfig};
 use crate::exit::Exit;
 use crate::failure::{Doing, Failure, Result};
-use crate::home::{Home, check_vault_name, make_private_dir};
+use crate::home::{Home, check_vault_name, make_private_dir, sync_directory_of};
 
 /// A configuration beyond this is not ours.
 const CONFIG_LEN_MAX: u64 = 1 << 20;
@@ -194,11 +194,6 @@ fn replace_private_file(path: &Path, bytes: &[u8]) -> Result<()> {
         sync_directory_of(path)
     })();
     written.map_err(failed)
-}
-
-fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
