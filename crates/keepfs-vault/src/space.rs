@@ -279,6 +279,15 @@ impl ChunkSpace {
         self.packer.sync()
     }
 
+    /// Whether what was put can still be vouched for, without doing anything about it. Packs are also synced
+    /// where nobody waits, by the publisher; whoever acknowledges anything asks from time to time.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`] once a sync has failed.
+    pub fn vouch(&self) -> Result<()> {
+        self.packer.check()
+    }
+
     /// Fills `out` with a chunk's plaintext from `skip` bytes on.
     ///
     /// # Errors

@@ -171,6 +171,11 @@ impl Core {
         FsError::Poisoned { reason }
     }
 
+    /// An error when a pack could not be synced, which the publisher may have found out on its own.
+    pub(crate) fn check_vouched(&self) -> Result<()> {
+        self.space.vouch().map_err(|error| self.poison(error.into()))
+    }
+
     /// An error when nothing may be written.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
