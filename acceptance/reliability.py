@@ -27,7 +27,8 @@ be any acknowledged `fsync`, rename or removal that is not there after the next 
 are counted in pages of 4 KiB over all files of the vault; everything else is compared and was right. The canary scan looks
 for values, their BLAKE3, SHA-256 and SHA-1, raw and in hex, base32 and base64, in every byte and file name of store and
 state. A *power cut* is a shutdown of the ext4 under store and state that forgets all it had not synced, in data=ordered and
-data=writeback by turns; a disk that reorders or tears what it was told to sync is not simulated here.
+data=writeback by turns; or one of a file system of our own below them, which keeps nothing but what was synced, or of the rest
+a random choice of 512-byte sectors, pages, lengths and names. A *failing* sync loses what it should have kept, and the next one hides that.
 """
 
 CRASHES = "cargo test --release -p keepfs-fs --test claims crash:: -- --nocapture"
@@ -40,6 +41,8 @@ ROWS = [
     ("acknowledgements looked for after the kills", "kill9", "{acknowledgements}", "KEEPFS_ROUNDS"),
     ("slowest mount after a kill", "kill9", "{slowest_mount_after_kill} s", None),
     ("power cuts of the disk below store and state, under load", "powercut", "{cuts}, {cuts_with_loss} lost", "KEEPFS_CUTS"),
+    ("power cuts of a disk that drops or tears what was not synced, under load", "lossydisk", "{cuts}, {cuts_with_loss} lost, {acknowledgements} acknowledgements looked for", "KEEPFS_LOSSY_CUTS"),
+    ("failing syncs, writes and names below the real binary, each with a power cut after it", "lossydisk", "{faults}, {failures} violations", "KEEPFS_LOSSY_FAULTS"),
     ("random calls with the same answer and tree as on ext4, remounts, kills and joins between them", "model", "{calls}", "KEEPFS_MODEL_CALLS"),
     ("real tree through tar, diff, loss of the machine, join, diff", "main_job", "{tree_files} files, {tree_bytes} bytes", "KEEPFS_FILES"),
     ("join and mount with nothing but store and password", "main_job", "{join_and_mount_seconds} s", None),
