@@ -11,7 +11,7 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut lossydisk model bad_input stress scale memory
-    bench main_job)
+    bench main_job posix)
 
 names=() verdicts=() durations=()
 
@@ -34,7 +34,7 @@ install_tool() {
 accept() {
     local name settings=()
     # Sizes of the tests may be set from outside; sudo would drop them.
-    for name in ROUNDS SEED CUTS LOSSY_CUTS LOSSY_FAULTS SECONDS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS MODEL_CALLS SCRATCH KEEP_SCRATCH; do
+    for name in ROUNDS SEED CUTS LOSSY_CUTS LOSSY_FAULTS SECONDS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS MODEL_CALLS POSIX_ONLY SCRATCH KEEP_SCRATCH; do
         name=KEEPFS_$name
         [ -n "${!name:-}" ] && settings+=("$name=${!name}")
     done
