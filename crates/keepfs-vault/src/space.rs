@@ -332,6 +332,14 @@ impl ChunkSpace {
         recovery::finish_pack(&self.packs, pack, PackTable { entries }, &self.publisher)
     }
 
+    /// Makes a staged pack that a crash left readable, for whoever may not write: it stays as it is.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`] if it cannot be opened; [`VaultError::ChunkLength`] if no pack holds so much.
+    pub fn adopt_pack(&self, pack: PackId, entries: Vec<PackedChunk>) -> Result<()> {
+        recovery::adopt_pack(&self.packs, pack, PackTable { entries })
+    }
+
     /// Removes a staged pack that a crash left and whose entries no journal has.
     ///
     /// # Errors

@@ -71,8 +71,14 @@ impl Core {
 
     fn commit_now(&self) -> Result<()> {
         self.check_writable()?;
-        if self.contents.fresh_len() > RAW_LEN_MAX {
-            self.drain_large()?;
+        if self.contents.fresh_len() > RAW_LEN_MAX
+            && let Err(error) = self.drain_large()
+        {
+            // What the store does not take waits in the journal, which has room for all that memory holds.
+            if !error.is_of_store() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "bytes that the store does not take go into the journal");
         }
         let _order = self.journal_order.lock();
         {
