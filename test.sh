@@ -11,13 +11,13 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut lossydisk model bad_input stress scale memory
-    bench main_job posix)
+    bench main_job posix stories user passwords)
 
 names=() verdicts=() durations=()
 
 prepare() {
     install_packages build-essential=cc fuse3=fusermount3 libacl1-dev=/usr/include/sys/acl.h acl=setfacl \
-        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng || return 1
+        attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng faketime=faketime procps=pgrep passwd=useradd || return 1
     install_rust || return 1
     check_fuse || return 1
     install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2
@@ -34,7 +34,7 @@ install_tool() {
 accept() {
     local name settings=()
     # Sizes of the tests may be set from outside; sudo would drop them.
-    for name in ROUNDS SEED CUTS LOSSY_CUTS LOSSY_FAULTS SECONDS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS MODEL_CALLS POSIX_ONLY SCRATCH KEEP_SCRATCH; do
+    for name in ROUNDS SEED CUTS LOSSY_CUTS LOSSY_FAULTS SECONDS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS MODEL_CALLS POSIX_ONLY STORY GUESSES SCRATCH KEEP_SCRATCH; do
         name=KEEPFS_$name
         [ -n "${!name:-}" ] && settings+=("$name=${!name}")
     done
