@@ -2,7 +2,7 @@
 """POSIX beyond pjdfstest, claim by claim: each runs on ext4 first, so that what is expected is what a disk does.
 
 A claim is a function of an empty folder: it asserts what must hold anywhere and returns what both must have in common.
-Where the mount differs on purpose, DIFFERENCES says how and why; a difference that is gone must be struck out there.
+Where the mount differs on purpose, DIFFERENCES and docs/posix.md say how and why; one that is gone must be struck out there.
 KEEPFS_POSIX_ONLY=word runs the claims with that word in their name.
 """
 
