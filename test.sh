@@ -10,8 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
-STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut model bad_input stress scale memory
-    bench main_job stores)
+STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut lossydisk model bad_input stress
+    scale memory bench main_job posix stories user passwords stores)
 
 names=() verdicts=() durations=()
 
@@ -19,7 +19,8 @@ prepare() {
     install_packages build-essential=cc fuse3=fusermount3 libacl1-dev=/usr/include/sys/acl.h acl=setfacl \
         attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng \
         nginx-light=/usr/sbin/nginx libnginx-mod-http-dav-ext=/usr/lib/nginx/modules/ngx_http_dav_ext_module.so \
-        openssh-server=/usr/sbin/sshd openssh-client=ssh openssl=openssl curl=curl || return 1
+        openssh-server=/usr/sbin/sshd openssh-client=ssh openssl=openssl curl=curl faketime=faketime procps=pgrep \
+        passwd=useradd || return 1
     install_rust || return 1
     check_fuse || return 1
     install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2 && install_tool s3s-fs 0.14.1 --features binary
@@ -38,7 +39,7 @@ install_tool() {
 accept() {
     local name settings=()
     # Sizes of the tests may be set from outside; sudo would drop them.
-    for name in ROUNDS SEED CUTS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS FAULT_SECONDS SPEED_MIB STORES MODEL_CALLS SCRATCH KEEP_SCRATCH; do
+    for name in ROUNDS SEED CUTS GIB FILES ENTRIES FSX_OPERATIONS FSX_SEEDS STRESS_SECONDS FAULT_SECONDS SPEED_MIB STORES MODEL_CALLS LOSSY_CUTS LOSSY_FAULTS SECONDS POSIX_ONLY STORY GUESSES SCRATCH KEEP_SCRATCH; do
         name=KEEPFS_$name
         [ -n "${!name:-}" ] && settings+=("$name=${!name}")
     done

@@ -258,7 +258,7 @@ class Load:
         self.processes = []
 
     def log(self, name):
-        return self.report.path(f"{name}.log")
+        return self.report.path(f"{os.path.basename(self.folder)}-{name}.log")
 
     def start(self, round_number, rng):
         os.makedirs(self.folder, exist_ok=True)

@@ -2,7 +2,8 @@
 """POSIX by pjdfstest: every case that ever passed must pass again; the list may grow, never shrink.
 
 Runs all cases as root on the mount, the read-only ones included (they remount it) and those that need a second file
-system. `--accept` adds what passes now to pjdfstest.expected.
+system. One case skips itself on every FUSE file system: it asks pathconf(3) for the most names a file may have, which libc
+answers from a table of kinds of file systems; posix.py does the same here. `--accept` adds what passes now to pjdfstest.expected.
 """
 
 import grp

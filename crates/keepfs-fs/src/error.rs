@@ -131,6 +131,19 @@ pub enum FsError {
         /// What is there.
         seen: String,
     },
+    /// This machine's state is older than what this machine has put on the store. Its numbers must not be used
+    /// again: move the state away and join.
+    #[error(
+        "this machine's state ends at segment {known} of its own log, and the store has {seen}: it was restored from \
+         a backup, or a copy of it runs elsewhere; mount with --read-only to look, or move the state directory away \
+         and attach this machine again with 'keepfs join'"
+    )]
+    StateBehind {
+        /// Where the state ends.
+        known: u64,
+        /// Where the log on the store ends.
+        seen: u64,
+    },
     /// A vault must keep one way in. Add another slot before.
     #[error("this is the last slot that opens the vault; add another one before it is removed")]
     LastSlot,
@@ -192,6 +205,15 @@ pub enum FsError {
 pub type Result<T, E = FsError> = std::result::Result<T, E>;
 
 impl FsError {
+    /// Whether the store did not take or give something, while this machine is well.
+    pub(crate) fn is_of_store(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Vault(VaultError::Store(_)) => true,
+            Self::Shared(error) => error.is_of_store(),
+            _ => false,
+        }
+    }
+
     /// The POSIX error number for this error: the only place where one is chosen.
     pub fn errno(&self) -> i32 {
         match self {

@@ -87,8 +87,9 @@ impl Fs {
         replayed.report.unclean |= checked;
         replayed.report.rebuilt = rebuilt;
         let space = Arc::new(open_space(&parts, cache, &database, &replayed)?);
-        if !parts.options.read_only {
-            recover::recover_packs(&space, &mut replayed)?;
+        match parts.options.read_only {
+            true => recover::adopt_packs(&space, &mut replayed)?,
+            false => recover::recover_packs(&space, &mut replayed)?,
         }
         let core = Arc::new(assemble(parts, database, journal, space, replayed));
         core.hear_of_jobs();

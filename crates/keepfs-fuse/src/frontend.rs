@@ -184,8 +184,8 @@ impl Filesystem for Frontend {
 
     fn write(
         &self,
-        _request: &Request,
-        _number: INodeNo,
+        request: &Request,
+        number: INodeNo,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
@@ -195,6 +195,9 @@ impl Filesystem for Frontend {
         reply: ReplyWrite,
     ) {
         let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        if kill_privileges && let Err(error) = self.drop_privileges(request, number) {
+            return reply.error(error);
+        }
         written(self.fs().write(Handle(handle.0), offset, data, kill_privileges).map_err(told), reply);
     }
 
@@ -311,8 +314,8 @@ impl Filesystem for Frontend {
         sized(self.fs().xattr(ino(number), name.as_bytes()).map_err(told), size, reply);
     }
 
-    fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        sized(self.fs().list_xattrs(ino(number)).map_err(told), size, reply);
+    fn listxattr(&self, request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        sized(self.list_xattrs(request, number), size, reply);
     }
 
     fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {

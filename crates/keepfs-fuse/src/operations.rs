@@ -17,6 +17,9 @@ use crate::spin::Pulse;
 use crate::translate::{BELIEF, caller, ino, no_such_name, unprivileged_mode};
 use crate::writers::Writers;
 
+/// The namespace of extended attributes that only the system's administrator may read.
+const TRUSTED: &[u8] = b"trusted.";
+
 /// The file system as `fuser` wants to see it.
 pub(crate) struct Frontend {
     fs: Arc<Fs>,
@@ -135,7 +138,7 @@ impl Frontend {
         handle: Option<Handle>,
     ) -> Answer<Attr> {
         if *set == AttrSet::default() {
-            return self.drop_privileges(number);
+            return self.drop_privileges(request, number);
         }
         let attr = self.fs().set_attr(ino(number), set, handle, caller(request)).map_err(told)?;
         if set.mode.is_some() && attr.kind != Kind::Symlink {
@@ -146,9 +149,9 @@ impl Frontend {
 
     /// A request to change nothing is how the kernel says that somebody without the right to it is about to
     /// write to a setuid file. It believes the mode that we answer, and asks for no other after the write.
-    fn drop_privileges(&self, number: INodeNo) -> Answer<Attr> {
+    pub(crate) fn drop_privileges(&self, request: &Request, number: INodeNo) -> Answer<Attr> {
         let attr = self.fs().attr(ino(number)).map_err(told)?;
-        let mode = unprivileged_mode(attr.mode);
+        let mode = unprivileged_mode(attr.mode, request.gid() == attr.gid);
         if attr.kind != Kind::File || mode == attr.mode {
             return Ok(attr);
         }
@@ -167,6 +170,18 @@ impl Frontend {
             acl::ACCESS => set_access_list(self.fs(), ino(number), value, flags, caller(request)),
             name => self.fs().set_xattr(ino(number), name, value, flags).map_err(told),
         }
+    }
+
+    /// Names of extended attributes. Those that only the system's administrator may read are not even named to
+    /// others.
+    pub(crate) fn list_xattrs(&self, request: &Request, number: INodeNo) -> Answer<Vec<u8>> {
+        let mut names = self.fs().list_xattrs(ino(number)).map_err(told)?;
+        if request.uid() != 0 {
+            let all = std::mem::take(&mut names);
+            let open = all.split_inclusive(|byte| *byte == 0).filter(|name| !name.starts_with(TRUSTED));
+            names = open.flatten().copied().collect();
+        }
+        Ok(names)
     }
 
     /// Finds data or holes.

@@ -21,10 +21,10 @@ pub(crate) fn permission_bits(mode: u32) -> u16 {
     (mode & 0o7777) as u16
 }
 
-/// A mode without what a file must lose when somebody else writes to it: setuid, and setgid where it is not a
-/// mere mark (a file that its group cannot execute).
-pub(crate) fn unprivileged_mode(mode: u16) -> u16 {
-    if mode & 0o010 == 0 { mode & !0o4000 } else { mode & !0o6000 }
+/// A mode without what a file must lose when somebody else writes to it: setuid, and setgid unless it is a mere
+/// mark (a file that its group cannot execute) and the writer is of that group.
+pub(crate) fn unprivileged_mode(mode: u16, by_group: bool) -> u16 {
+    if mode & 0o010 == 0 && by_group { mode & !0o4000 } else { mode & !0o6000 }
 }
 
 /// The kind that the upper bits of a mode name, `None` for a number that means nothing. `mknod` without a
@@ -228,9 +228,10 @@ mod tests {
 
     #[test]
     fn setgid_without_group_execution_is_no_privilege() {
-        assert_eq!(unprivileged_mode(0o6755), 0o755);
-        assert_eq!(unprivileged_mode(0o6745), 0o2745);
-        assert_eq!(unprivileged_mode(0o1777), 0o1777);
+        assert_eq!(unprivileged_mode(0o6755, true), 0o755);
+        assert_eq!(unprivileged_mode(0o6745, true), 0o2745);
+        assert_eq!(unprivileged_mode(0o6745, false), 0o745);
+        assert_eq!(unprivileged_mode(0o1777, false), 0o1777);
     }
 
     #[test]

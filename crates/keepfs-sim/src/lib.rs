@@ -1,11 +1,13 @@
-//! What watches over the project: the repository as data, for the tests in `tests/`, the canary scan, and simulated
-//! worlds in which the whole file system runs over a store and a disk that fail.
+//! What watches over the project: the repository as data, for the tests in `tests/`, the canary scan, simulated
+//! worlds in which the whole file system runs over a store and a disk that fail, and the disk that loses power below
+//! the real binary.
 //!
 //! Owns the rules that no compiler checks: which crate may know which, how long a file may be, what must
 //! never be found on a store; and what a file system must show after everything that can happen to it. It is
 //! development equipment: nothing that ships depends on it.
 
 mod canary;
+mod lossy;
 mod place;
 mod repository;
 mod seeded;
@@ -13,6 +15,7 @@ mod source;
 pub mod world;
 
 pub use canary::{Canaries, Finding, ScanReport};
+pub use lossy::serve_lossy_disk;
 pub use place::{CALLER, PASSWORD, Place};
 pub use repository::{Repository, RustFile};
 pub use seeded::{Chance, SeededEnv, noise};

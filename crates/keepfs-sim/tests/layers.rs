@@ -35,7 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Outside crates that may be used only where they are at home. keepfs-sim looks for leaked hashes, so it
-/// computes some; and it measures how fast FUSE can be with nothing behind it.
+/// computes some; it measures how fast FUSE can be with nothing behind it, and puts a disk below what is tested.
 const HOMES: &[(&str, &[&str])] = &[
     ("fuser", &["keepfs-fuse", "keepfs-sim"]),
     ("fuse3", &[]),

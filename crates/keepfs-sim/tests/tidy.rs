@@ -235,3 +235,25 @@ fn every_rule_can_fail() {
     assert!(has_call("    x.unwrap();", ".unwrap()"));
     assert!(!has_call("    eprintln!(1);", "println!("));
 }
+
+/// What RELIABILITY.md says about the code.
+#[test]
+fn figures_of_what_ships_are_told() {
+    let (mut functions, mut long, mut assertions) = (0, 0, 0);
+    for file in Repository::open().rust_files() {
+        if file.is_test || file.crate_name == "keepfs-sim" {
+            continue;
+        }
+        let lines = file.source.production_text().lines().count();
+        for function in file.source.functions().iter().filter(|function| function.line <= lines) {
+            functions += 1;
+            long += usize::from(function.lines > FUNCTION_LINES_MAX);
+        }
+        for line in file.source.production_code().lines() {
+            let calls = ["assert!(", "assert_eq!(", "assert_ne!(", ".expect("];
+            assertions += calls.iter().filter(|call| has_call(line, call)).count();
+        }
+    }
+    println!("{assertions} assertions, {long} of {functions} functions over {FUNCTION_LINES_MAX} lines");
+    assert!(functions > 1000 && assertions > 10);
+}

@@ -91,12 +91,17 @@ pub(crate) fn make_directory(at: impl AsFd, path: &str) -> rustix::io::Result<bo
     }
 }
 
-/// Makes a directory and its missing ancestors, each durable in its parent.
+/// Makes a directory and its missing ancestors, each durable in its parent. That of one which is there already
+/// is synced too where we may: whoever made it a moment ago need not have done so.
 pub(crate) fn make_directory_all(path: &std::path::Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if path.is_dir() {
-        return Ok(());
+        return match parent.map(|parent| sync_directory(open_directory_at(parent)?)) {
+            None | Some(Ok(()) | Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Ok(()),
+            Some(Err(errno)) => Err(errno.into()),
+        };
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = parent {
         make_directory_all(parent)?;
         match rustix::fs::mkdir(path, DIRECTORY_MODE) {
             Err(Errno::EXIST) if path.is_dir() => {}

@@ -92,9 +92,16 @@ impl StageDirectory {
 
     fn open(&self, name: &ObjectName, flags: OFlags) -> Result<StageFile> {
         check_stageable(name)?;
-        let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&*self.directory, file_name(name), flags, FILE_MODE)
-            .map_err(|errno| store_error(Some(name), &format!("staging {name}"), errno))?;
+        let open = |access: OFlags| {
+            let flags = flags | access | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::openat(&*self.directory, file_name(name), flags, FILE_MODE)
+        };
+        let opened = match open(OFlags::RDWR) {
+            // What a crash left can be read where nothing can be written any more.
+            Err(Errno::ROFS) if flags.is_empty() => open(OFlags::RDONLY),
+            other => other,
+        };
+        let file = opened.map_err(|errno| store_error(Some(name), &format!("staging {name}"), errno))?;
         // A file system without locks protects nobody here; the lock is a guard against mistakes only.
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             let detail = format!("staged object {name} is open elsewhere");

@@ -63,7 +63,7 @@ pub enum VaultError {
     },
     /// An earlier write could not be made durable, so nothing may be acknowledged any more. Reads go on.
     /// Close and open again: recovery tells what is whole.
-    #[error("writing stopped after a failed sync: {what}")]
+    #[error("a sync failed: {what}")]
     Poisoned {
         /// The error that stopped it.
         what: String,

@@ -6,7 +6,6 @@
 //! chunk is written; a lane's is held while a new pack is created, once in 48 MiB.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepfs_format::ids::{COUNTER_BITS, ChunkId, Locator, MachineTag, PackId};
@@ -42,8 +41,6 @@ pub(crate) struct Packer {
     /// Writes that have ended, and how many of them are certainly durable.
     written: AtomicU64,
     synced: Mutex<u64>,
-    /// Why nothing is written any more.
-    poison: OnceLock<String>,
 }
 
 impl Packer {
@@ -58,7 +55,6 @@ impl Packer {
             dirty: Mutex::default(),
             written: AtomicU64::new(0),
             synced: Mutex::new(0),
-            poison: OnceLock::new(),
         }
     }
 
@@ -69,10 +65,7 @@ impl Packer {
 
     /// `Poisoned` once a sync has failed.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.poison.get() {
-            Some(what) => Err(VaultError::Poisoned { what: what.clone() }),
-            None => Ok(()),
-        }
+        self.packs.check()
     }
 
     /// Appends a sealed chunk. It is visible when this returns.
@@ -199,9 +192,7 @@ impl Packer {
             if let Err(error) = result
                 && !pack.is_published()
             {
-                // What the disk holds is unknown from here on, and nothing may be acknowledged any more.
-                let what = format!("pack {:#x}: {error}", pack.id.0);
-                return Err(VaultError::Poisoned { what: self.poison.get_or_init(|| what).clone() });
+                return Err(self.packs.poison(&pack, &error));
             }
             if pack.is_closed() && !pack.is_published() {
                 self.packs.note_idle(&pack);

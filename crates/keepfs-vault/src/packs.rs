@@ -4,12 +4,12 @@
 //! from; it never reads, seals or opens a chunk.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use keepfs_format::Env;
 use keepfs_format::ids::PackId;
 use keepfs_format::keys::NamespaceKeys;
-use keepfs_store::{ObjectName, Staged, Staging, Store, StoreError, same_contents};
+use keepfs_store::{ObjectName, Retry, Staged, Staging, Store, StoreError, same_contents};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,8 @@ pub(crate) struct Packs {
     /// Packs that take no more chunks and have an open handle, the longest waiting first.
     idle_handles: Mutex<VecDeque<Arc<PackFile>>>,
     names: RwLock<FxHashMap<PackId, ObjectName>>,
+    /// Why nothing is written any more.
+    poison: OnceLock<String>,
 }
 
 impl Packs {
@@ -62,7 +64,23 @@ impl Packs {
             staged: RwLock::default(),
             idle_handles: Mutex::default(),
             names: RwLock::default(),
+            poison: OnceLock::new(),
         })
+    }
+
+    /// `Poisoned` once a sync of a staged pack has failed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(what) => Err(VaultError::Poisoned { what: what.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A sync of this pack has failed: what the disk holds is unknown from here on, and nothing may be
+    /// acknowledged any more. Gives the error that everybody is told from now on.
+    pub(crate) fn poison(&self, pack: &PackFile, error: &dyn std::fmt::Display) -> VaultError {
+        let what = || format!("pack {:#x}: {error}", pack.id.0);
+        VaultError::Poisoned { what: self.poison.get_or_init(what).clone() }
     }
 
     /// Where packs grow.
@@ -174,7 +192,13 @@ impl Packs {
                 self.check_same(pack, &*staged, object_len)?;
                 self.staging()?.discard(&pack.name)?;
             }
-            other => other?,
+            // Publishing syncs once more. Where that was what failed, every later sync fails for good, and trying
+            // again would only hide it.
+            Err(error) => match staged.sync() {
+                Err(lost) if lost.retry() == Retry::Never => return Err(self.poison(pack, &lost)),
+                _ => return Err(error.into()),
+            },
+            Ok(()) => {}
         }
         pack.set_published();
         if self.is_local {

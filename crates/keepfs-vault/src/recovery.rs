@@ -46,6 +46,24 @@ pub(crate) fn staged_packs(packs: &Packs, machine: MachineTag, counters: Range<u
     Ok(found)
 }
 
+/// Makes a staged pack readable where it lies. Nothing is written, and it is not published.
+pub(crate) fn adopt_pack(packs: &Packs, id: PackId, table: PackTable) -> Result<()> {
+    check_len(&table)?;
+    let name = packs.name(id)?;
+    let staged = packs.staging()?.reopen(&name)?;
+    let pack = Arc::new(PackFile::new(id, name, staged).recovered(table, None));
+    packs.insert(pack.clone());
+    packs.note_idle(&pack);
+    Ok(())
+}
+
+fn check_len(table: &PackTable) -> Result<()> {
+    match pack::fits(table.body_len(), table.entries.len()) {
+        true => Ok(()),
+        false => Err(VaultError::ChunkLength { len: table.entries.len(), limit: PACK_CHUNKS_MAX }),
+    }
+}
+
 pub(crate) fn finish_pack(
     packs: &Arc<Packs>,
     id: PackId,
@@ -53,10 +71,7 @@ pub(crate) fn finish_pack(
     publisher: &Publisher,
 ) -> Result<Recovered> {
     let name = packs.name(id)?;
-    let too_long = || VaultError::ChunkLength { len: table.entries.len(), limit: PACK_CHUNKS_MAX };
-    if !pack::fits(table.body_len(), table.entries.len()) {
-        return Err(too_long());
-    }
+    check_len(&table)?;
     let staged = match packs.staging()?.reopen(&name) {
         Ok(staged) => staged,
         Err(StoreError::NotFound { .. }) => return published(packs, id, &name),

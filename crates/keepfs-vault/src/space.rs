@@ -279,6 +279,15 @@ impl ChunkSpace {
         self.packer.sync()
     }
 
+    /// Whether what was put can still be vouched for, without doing anything about it. Packs are also synced
+    /// where nobody waits, by the publisher; whoever acknowledges anything asks from time to time.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`] once a sync has failed.
+    pub fn vouch(&self) -> Result<()> {
+        self.packer.check()
+    }
+
     /// Fills `out` with a chunk's plaintext from `skip` bytes on.
     ///
     /// # Errors
@@ -321,6 +330,14 @@ impl ChunkSpace {
     /// [`VaultError::Missing`] if it is neither staged nor on the store; [`VaultError::Store`].
     pub fn finish_pack(&self, pack: PackId, entries: Vec<PackedChunk>) -> Result<Recovered> {
         recovery::finish_pack(&self.packs, pack, PackTable { entries }, &self.publisher)
+    }
+
+    /// Makes a staged pack that a crash left readable, for whoever may not write: it stays as it is.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`] if it cannot be opened; [`VaultError::ChunkLength`] if no pack holds so much.
+    pub fn adopt_pack(&self, pack: PackId, entries: Vec<PackedChunk>) -> Result<()> {
+        recovery::adopt_pack(&self.packs, pack, PackTable { entries })
     }
 
     /// Removes a staged pack that a crash left and whose entries no journal has.

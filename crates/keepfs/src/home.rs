@@ -3,7 +3,8 @@
 //! `KEEPFS_HOME` puts everything below one directory; without it the XDG directories are used.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -106,13 +107,32 @@ pub(crate) fn check_vault_name(name: &str) -> Result<()> {
         .advise("use up to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit"))
 }
 
-/// Makes a directory (and those above it) that only its owner can enter; one that exists stays as it is.
+/// Makes a directory (and those above it) that only its owner can enter; one that exists stays as it is. Each
+/// is durable in the one above: a directory whose name is lost takes along everything synced in it.
 pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    make_durably(path)
         .map_err(|error| Failure::failed(format!("cannot make the directory: {error}")).at(path.display()))
+}
+
+fn make_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_durably(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Another command of ours was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_directory_of(path)
+}
+
+/// Makes the name of a file or directory durable.
+pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::{Doing, Failure, Result};
-use crate::home::make_private_dir;
+use crate::home::{make_private_dir, sync_directory_of};
 
 /// A configuration beyond this many bytes is not ours.
 const FILE_LEN_MAX: u64 = 1 << 20;
@@ -55,9 +55,4 @@ pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> Result<()> {
         sync_directory_of(path)
     })();
     written.map_err(failed)
-}
-
-fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

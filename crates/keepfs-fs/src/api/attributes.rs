@@ -12,13 +12,14 @@ use crate::types::{Attr, AttrSet, Caller, Handle, TimeSet};
 /// Mode bits that let a program run as somebody else.
 const SETUID: u16 = 0o4000;
 const SETGID: u16 = 0o2000;
-/// With this bit, [`SETGID`] means what it says; without it, it means mandatory locking and stays.
+/// With this bit, [`SETGID`] means what it says; without it, it once meant mandatory locking, and stays if the
+/// group itself makes the change.
 const GROUP_EXECUTE: u16 = 0o010;
 
 /// The mode after somebody changed owner or content: nobody may gain rights by it.
-pub(super) fn without_privileges(inode: &Inode) -> u16 {
+pub(super) fn without_privileges(inode: &Inode, by_group: bool) -> u16 {
     let mut mode = inode.mode & !SETUID;
-    if mode & GROUP_EXECUTE != 0 {
+    if mode & GROUP_EXECUTE != 0 || !by_group {
         mode &= !SETGID;
     }
     mode
@@ -87,7 +88,8 @@ fn change_of(inode: &Inode, set: &AttrSet, now: Time, caller: Caller) -> AttrCha
     let changes_owner = (set.uid.is_some() || set.gid.is_some()) && inode.kind != Kind::Directory;
     let changes_size = set.size.is_some() && caller.uid != 0;
     if mode.is_none() && (changes_owner || changes_size) {
-        mode = Some(without_privileges(inode)).filter(|mode| *mode != inode.mode);
+        let by_group = !changes_size || caller.gid == inode.gid;
+        mode = Some(without_privileges(inode, by_group)).filter(|mode| *mode != inode.mode);
     }
     AttrChange { mode, uid: set.uid, gid: set.gid, atime: time(set.atime), mtime: time(set.mtime) }
 }

@@ -60,7 +60,7 @@ impl Fs {
         Ok(())
     }
 
-    /// Writes `data` at `offset`. `kill_privileges`: setuid and setgid bits must go.
+    /// Writes `data` at `offset`. `kill_privileges`: setuid must go, and setgid of what its group can execute.
     pub fn write(&self, handle: Handle, offset: u64, data: &[u8], kill_privileges: bool) -> Result<usize> {
         let (open, file) = self.core.handles.file(handle)?;
         self.core.check_writable()?;
@@ -86,7 +86,7 @@ impl Fs {
             tree.set_allocated(file.ino, allocated)?;
             let (inode, _) = tree.inode_mut(file.ino)?;
             (inode.size, inode.mtime, inode.ctime) = (size, now, now);
-            if kill_privileges && without_privileges(inode) != inode.mode {
+            if kill_privileges && without_privileges(inode, true) != inode.mode {
                 self.core.drop_privileges(&mut tree, file.ino, now)?;
             }
             bulk
@@ -236,7 +236,7 @@ impl Core {
     }
 
     fn drop_privileges(&self, tree: &mut Tree, ino: Ino, now: Time) -> Result<()> {
-        let mode = Some(without_privileges(tree.inode(ino)?.0));
+        let mode = Some(without_privileges(tree.inode(ino)?.0, true));
         if tree.is_gone(ino) {
             return Ok(());
         }

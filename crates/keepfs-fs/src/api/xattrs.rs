@@ -9,13 +9,34 @@ use crate::fs::Fs;
 /// Bytes that all extended attributes of one inode may take together.
 const XATTRS_LEN_MAX: usize = 256 << 10;
 
+/// Namespaces whose names are anybody's to choose, see `xattr(7)`. Who may use which is the kernel's to check.
+const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+/// The names of the namespace `system` that mean something here.
+const SYSTEM_NAMES: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+
+/// Refuses names that are in no namespace.
+fn check_name(name: &[u8]) -> Result<()> {
+    if SYSTEM_NAMES.contains(&name) {
+        return Ok(());
+    }
+    let rest = NAMESPACES.iter().find_map(|namespace| name.strip_prefix(*namespace));
+    match rest.map(<[u8]>::len) {
+        None => Err(FsError::NotSupported),
+        Some(0) => Err(FsError::InvalidArgument),
+        Some(_) => Ok(()),
+    }
+}
+
 impl Fs {
     /// The value of an extended attribute.
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let mut tree = self.core.tree.lock();
         let (inode, _) = tree.inode(ino)?;
         let at = inode.xattrs.binary_search_by(|(known, _)| known[..].cmp(name));
-        at.map(|at| inode.xattrs[at].1.to_vec()).map_err(|_| FsError::NoAttribute)
+        match at {
+            Ok(at) => Ok(inode.xattrs[at].1.to_vec()),
+            Err(_) => check_name(name).and(Err(FsError::NoAttribute)),
+        }
     }
 
     /// Sets an extended attribute. `flags` are those of `setxattr(2)`.
@@ -23,6 +44,7 @@ impl Fs {
         if name.is_empty() || name.len() > XATTR_NAME_LEN_MAX || value.len() > XATTR_VALUE_LEN_MAX {
             return Err(FsError::AttributeTooLarge);
         }
+        check_name(name)?;
         self.core.change(|core, tree, now| {
             let (inode, _) = tree.inode(ino)?;
             let exists = inode.xattrs.iter().any(|(known, _)| known[..] == *name);
@@ -60,9 +82,25 @@ impl Fs {
         self.core.change(|core, tree, now| {
             let (inode, _) = tree.inode(ino)?;
             if !inode.xattrs.iter().any(|(known, _)| known[..] == *name) {
-                return Err(FsError::NoAttribute);
+                return check_name(name).and(Err(FsError::NoAttribute));
             }
             core.perform(tree, now, vec![Op::SetXattr { ino, name: name.into(), value: None }])
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_belong_to_a_namespace() {
+        for name in ["user.a", "trusted.overlay.opaque", "security.capability", "system.posix_acl_access"] {
+            check_name(name.as_bytes()).unwrap();
+        }
+        for name in ["", "a", "foo.bar", "system.nfs4_acl", "users.a"] {
+            assert!(matches!(check_name(name.as_bytes()), Err(FsError::NotSupported)), "{name}");
+        }
+        assert!(matches!(check_name(b"user."), Err(FsError::InvalidArgument)));
     }
 }

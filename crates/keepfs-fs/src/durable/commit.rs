@@ -71,8 +71,14 @@ impl Core {
 
     fn commit_now(&self) -> Result<()> {
         self.check_writable()?;
-        if self.contents.fresh_len() > RAW_LEN_MAX {
-            self.drain_large()?;
+        if self.contents.fresh_len() > RAW_LEN_MAX
+            && let Err(error) = self.drain_large()
+        {
+            // What the store does not take waits in the journal, which has room for all that memory holds.
+            if !error.is_of_store() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "bytes that the store does not take go into the journal");
         }
         let _order = self.journal_order.lock();
         {
@@ -169,6 +175,11 @@ impl Core {
         tracing::error!(%reason, "writing stops until the next mount");
         let reason = self.poisoned.get_or_init(|| reason).clone();
         FsError::Poisoned { reason }
+    }
+
+    /// An error when a pack could not be synced, which the publisher may have found out on its own.
+    pub(crate) fn check_vouched(&self) -> Result<()> {
+        self.space.vouch().map_err(|error| self.poison(error.into()))
     }
 
     /// An error when nothing may be written.

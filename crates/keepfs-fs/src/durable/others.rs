@@ -36,6 +36,7 @@ pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut 
     };
     let own = parts.unlocked.machine.tag;
     check_not_rolled_back(&heads, own, progress)?;
+    check_not_behind(&heads, parts, progress)?;
     let news: Vec<Head> = heads.into_iter().filter(|head| is_news(head, own, &progress.seen)).collect();
     if news.is_empty() {
         return Ok(());
@@ -109,6 +110,25 @@ fn check_not_rolled_back(heads: &[Head], own: MachineTag, progress: &Progress) -
         }
     }
     Ok(())
+}
+
+/// Segments wait in the database before they go to the store, so the store never has more of this machine's own
+/// log than the database, unless the state is not the one that wrote it.
+fn check_not_behind(heads: &[Head], parts: &Parts, progress: &Progress) -> Result<()> {
+    let own = heads.iter().find(|head| head.machine == parts.unlocked.machine.tag);
+    let (known, seen) = (progress.last_segment, own.map_or(0, |head| head.seq));
+    match seen > known {
+        true if parts.options.read_only => {
+            tracing::warn!(
+                known,
+                seen,
+                "the state is older than what this machine wrote; it is shown as it is"
+            );
+            Ok(())
+        }
+        true => Err(FsError::StateBehind { known, seen }),
+        false => Ok(()),
+    }
 }
 
 fn diverged(parts: &Parts, news: &[Head]) -> FsError {

@@ -203,6 +203,7 @@ impl Core {
             let idle = self.wait_for_publisher();
             let pending = publisher.pending();
             progress(&pending);
+            self.check_vouched()?;
             if idle && self.cuts.published.load(Ordering::Acquire) >= wanted {
                 return Ok(());
             }

@@ -213,11 +213,34 @@ pub(crate) fn replay(
     Ok((replayed, journal))
 }
 
+/// How far behind the last pack of the journal one may have been begun: more are never open at a time.
+const PACKS_BEGUN_MAX: u64 = 1024;
+
+/// The same for a mount that may not write: what the log names can be read where it lies. What cannot be opened
+/// is told of, and all else can be read.
+pub(crate) fn adopt_packs(space: &ChunkSpace, replayed: &mut Replayed) -> Result<()> {
+    let next = replayed.tree.progress.last_pack + 1;
+    let staged = space.staged_packs(1..next + PACKS_BEGUN_MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a crash left packs is not known");
+        Vec::new()
+    });
+    for pack in staged {
+        let table = replayed.tree.packs().table_of(pack)?;
+        if table.is_empty() {
+            continue;
+        }
+        if let Err(error) = space.adopt_pack(pack, table) {
+            tracing::error!(pack = pack.0, %error, "a pack that a crash left cannot be read");
+        }
+    }
+    Ok(())
+}
+
 /// Packs that a crash left in staging: what the log names is finished and published, the rest discarded.
 pub(crate) fn recover_packs(space: &ChunkSpace, replayed: &mut Replayed) -> Result<()> {
     let next = replayed.tree.progress.last_pack + 1;
-    // A pack that no journal entry names may have been begun; more than one a core is never open.
-    for pack in space.staged_packs(1..next + 1024)? {
+    // A pack that no journal entry names may have been begun.
+    for pack in space.staged_packs(1..next + PACKS_BEGUN_MAX)? {
         let table = replayed.tree.packs().table_of(pack)?;
         if table.is_empty() {
             space.discard_pack(pack)?;
@@ -254,8 +277,14 @@ impl Core {
             return Ok(());
         }
         self.work.noted();
-        self.cut()?;
-        self.publish()
+        match self.cut().and_then(|()| self.publish()) {
+            // What was replayed is as safe as it was; it goes to the store when that takes something again.
+            Err(error) if error.is_of_store() => {
+                tracing::warn!(%error, "what was recovered stays in the journal");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 }
 

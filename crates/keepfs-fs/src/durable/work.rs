@@ -240,7 +240,7 @@ impl Core {
         let mut publish_at = None;
         while !self.work.is_stopping() {
             std::thread::sleep(TICK);
-            if self.options.read_only || self.poisoned.get().is_some() {
+            if self.options.read_only || self.poisoned.get().is_some() || self.check_vouched().is_err() {
                 continue;
             }
             if self.work.cut_is_due() {

@@ -1,7 +1,10 @@
 //! A tree outlives unmounts, crashes and machines.
 
+use std::sync::Arc;
+
 use keepfs_format::ids::Ino;
 use keepfs_fs::{Fs, RenameMode};
+use keepfs_store::{FaultStore, Faults, Store, Weather};
 
 use crate::support::{Calls, Place, noise};
 
@@ -230,4 +233,79 @@ fn what_only_a_parted_machine_has_can_still_be_read() {
     let fs = place.reopen_read_only();
     assert_eq!(fs.get(Ino::ROOT, "only here"), b"2");
     assert!(fs.unlink(Ino::ROOT, b"only here").is_err());
+}
+
+#[test]
+fn what_the_store_does_not_take_is_kept_by_the_journal() {
+    for weather in [Weather::Full, Weather::ReadOnly, Weather::Offline] {
+        let (place, phrase) = Place::found_closed(21);
+        let faults = Faults::none();
+        let store: Arc<dyn Store> = Arc::new(FaultStore::new(Arc::new(place.store.clone()), faults.clone()));
+        let fs = place.open_quiet(store.clone(), &phrase).unwrap();
+        faults.set_weather(weather);
+        fs.put(Ino::ROOT, "large", &noise(1, 3 << 20));
+        fs.put(Ino::ROOT, "small", b"small");
+        fs.sync_local().unwrap();
+        drop(fs);
+        place.disk.power_cut(21);
+        faults.set_weather(Weather::Fair);
+        let fs = place.open_quiet(store, &phrase).unwrap();
+        assert_eq!(fs.get(Ino::ROOT, "large"), noise(1, 3 << 20), "{weather:?}");
+        assert_eq!(fs.get(Ino::ROOT, "small"), b"small");
+        fs.sync_store(&mut |_| {}).unwrap();
+        let (_other, fs) = place.join_elsewhere(22);
+        assert_eq!(fs.get(Ino::ROOT, "large"), noise(1, 3 << 20), "{weather:?}");
+    }
+}
+
+#[test]
+fn a_crash_before_a_full_store_can_be_recovered_from_while_it_is_full() {
+    let (place, phrase) = Place::found_closed(23);
+    let faults = Faults::none();
+    let store: Arc<dyn Store> = Arc::new(FaultStore::new(Arc::new(place.store.clone()), faults.clone()));
+    let fs = place.open_quiet(store.clone(), &phrase).unwrap();
+    faults.set_weather(Weather::Full);
+    fs.put(Ino::ROOT, "large", &noise(1, 3 << 20));
+    fs.sync_local().unwrap();
+    drop(fs);
+    place.disk.power_cut(23);
+    let fs = place.open_quiet(store, &phrase).unwrap();
+    assert_eq!(fs.get(Ino::ROOT, "large"), noise(1, 3 << 20));
+    faults.set_weather(Weather::Fair);
+    fs.sync_store(&mut |_| {}).unwrap();
+    assert_eq!(fs.get(Ino::ROOT, "large"), noise(1, 3 << 20));
+}
+
+#[test]
+fn what_a_crash_left_in_staging_can_be_read_without_writing() {
+    let (place, phrase) = Place::found_closed(24);
+    let fs = place.open_quiet(Arc::new(place.store.clone()), &phrase).unwrap();
+    fs.put(Ino::ROOT, "large", &noise(1, 9 << 20));
+    fs.sync_local().unwrap();
+    drop(fs);
+    place.disk.power_cut(24);
+    let before = place.store.names();
+    let fs = place.reopen_read_only();
+    assert_eq!(fs.get(Ino::ROOT, "large"), noise(1, 9 << 20));
+    assert!(fs.status().damage.is_empty());
+    drop(fs);
+    assert_eq!(place.store.names(), before);
+    assert_eq!(place.reopen().get(Ino::ROOT, "large"), noise(1, 9 << 20));
+}
+
+#[test]
+fn a_state_that_is_older_than_its_own_log_is_refused() {
+    let (place, fs) = Place::found(25);
+    fs.put(Ino::ROOT, "before", b"1");
+    fs.close().unwrap();
+    drop(fs);
+    let old = place.with_older_disk();
+    let fs = place.reopen();
+    fs.put(Ino::ROOT, "after", b"2");
+    fs.close().unwrap();
+    drop(fs);
+    let refused = old.try_reopen().err().unwrap();
+    assert!(matches!(refused, keepfs_fs::FsError::StateBehind { .. }), "{refused}");
+    assert_eq!(old.reopen_read_only().names(Ino::ROOT), ["before"]);
+    assert_eq!(place.reopen().names(Ino::ROOT), ["after", "before"]);
 }

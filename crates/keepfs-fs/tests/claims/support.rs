@@ -33,6 +33,16 @@ impl Place {
         Self(self.0.fork(seed))
     }
 
+    /// The same machine on the same store, with its disk as it is now: what a backup would bring back later.
+    pub(crate) fn with_older_disk(&self) -> Self {
+        Self(keepfs_sim::Place {
+            store: self.store.clone(),
+            disk: Arc::new(self.disk.fork()),
+            env: self.env.clone(),
+            state_dir: self.state_dir.clone(),
+        })
+    }
+
     /// Opens without threads: nothing happens but what calls do.
     pub(crate) fn open_quiet(&self, store: Arc<dyn Store>, phrase: &RecoveryPhrase) -> keepfs_fs::Result<Fs> {
         let mut options = self.quiet_options();

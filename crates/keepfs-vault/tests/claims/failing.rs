@@ -115,6 +115,29 @@ fn after_a_failed_sync_nothing_is_vouched_for_and_reads_go_on() {
 }
 
 #[test]
+fn a_sync_that_fails_while_publishing_stops_writing_too() {
+    for is_disk_failing in [true, false] {
+        let faults = Faults::none();
+        let world = over(&MemoryStore::new(), &faults);
+        let kept = world.put(&noise(1, 5000)).unwrap();
+        world.close_packs().unwrap();
+        world.commit();
+        let failure = || Fault::FailBefore(StoreError::io_never("test"));
+        faults.add(Strike::Method(Method::StagedPublish, 0), failure());
+        for sync in 0..10 {
+            if is_disk_failing {
+                faults.add(Strike::Method(Method::StagedSync, sync), failure());
+            }
+        }
+        assert!(world.publisher().run_next());
+        assert_eq!(world.publisher().pending().objects, 1);
+        assert_eq!(world.vouch().is_err(), is_disk_failing);
+        assert_eq!(world.put(&noise(3, 5000)).is_err(), is_disk_failing);
+        world.check(&kept, &noise(1, 5000));
+    }
+}
+
+#[test]
 fn a_sync_with_nothing_new_reaches_no_disk() {
     let faults = Faults::none();
     let world = over(&MemoryStore::new(), &faults);
