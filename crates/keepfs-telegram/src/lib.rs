@@ -1,0 +1,1 @@
+//! A Telegram account as a store.
