@@ -1,0 +1,273 @@
+//! The store itself: synchronous calls over what the rest of this crate does asynchronously.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use keepfs_store::{Capabilities, ObjectInfo, ObjectName, PutMode, Space, Store, StoreError};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Runtime;
+
+use crate::attempt::{self, Attempt, Numbers};
+use crate::error::TelegramError;
+use crate::family;
+use crate::flow::PARTS_MAX;
+use crate::index_file;
+use crate::listener;
+use crate::place::Place;
+use crate::pool::Pool;
+use crate::reading;
+use crate::settings::Settings;
+use crate::shelf::Shelf;
+use crate::source::Source;
+use crate::upload::OBJECT_LEN_MAX;
+use crate::volume::Volume;
+use crate::volume_file;
+
+/// Threads that drive the connections: encryption of parts is what they spend their time on.
+const THREADS: usize = 2;
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A Telegram account's saved messages, or a channel of it, as a store.
+pub struct TelegramStore {
+    shelf: Arc<Shelf>,
+    /// Taken away when the store is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// How a place is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OpenWish {
+    /// Make the channel if there is none of that name.
+    pub create: bool,
+}
+
+impl TelegramStore {
+    /// Opens the place that `text` (what follows `telegram:`) names.
+    ///
+    /// A place that this machine has opened before is opened without asking anybody; whether it is still there
+    /// shows at the first call.
+    ///
+    /// # Errors
+    /// `BadPlace`, `NotLoggedIn`, `NoChannel`, and everything that a connection can meet.
+    pub fn open(text: &str, wish: OpenWish, settings: Settings) -> Result<Self, TelegramError> {
+        let place = Place::parse(text)?;
+        let session = settings.load()?;
+        let user = session.user;
+        let directory = settings.directory.join(format!("{user}-{}", place.directory()));
+        let runtime = runtime()?;
+        let pool = Arc::new(Pool::new(settings, session));
+        let (volumes, is_found) = match volume_file::load(&directory) {
+            _ if place == Place::SavedMessages => (vec![Volume::SAVED], true),
+            volumes if !volumes.is_empty() => (volumes, false),
+            _ => (runtime.block_on(find_or_found(&pool, &place, wish))?, true),
+        };
+        let index = index_file::load(&directory.join("index"));
+        let shelf = Arc::new(Shelf {
+            pool,
+            place,
+            user,
+            directory,
+            volumes: RwLock::new(volumes),
+            index: Mutex::new(index),
+            refreshed: tokio::sync::Mutex::new(None),
+            found: AtomicBool::new(is_found),
+            announced: AtomicU32::new(0),
+            beginning: tokio::sync::Mutex::new(()),
+        });
+        shelf.keep_volumes()?;
+        runtime.spawn(listener::listen(Arc::downgrade(&shelf)));
+        Ok(TelegramStore { shelf, runtime: Some(runtime) })
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(future),
+            None => Err(StoreError::io_never("the store is closed")),
+        }
+    }
+
+    async fn put_source(&self, name: &ObjectName, source: &Source<'_>, mode: PutMode) -> Result<()> {
+        let len = source.len();
+        if len > OBJECT_LEN_MAX {
+            return Err(StoreError::too_large(name, len, OBJECT_LEN_MAX));
+        }
+        let (shelf, uploads) = (&self.shelf, self.shelf.directory.join("uploads"));
+        shelf.refresh().await?;
+        let older = shelf.index.lock().spots(name);
+        if mode == PutMode::Create && !older.is_empty() {
+            return self.settle(name, source, &uploads);
+        }
+        let settings = &shelf.pool.settings;
+        let numbers = Numbers { file_id: settings.random_id(), random_id: settings.random_id() };
+        let mut attempt = match source.parts() {
+            // One part is sent again faster than its record is kept.
+            1 => Attempt::fleeting(numbers, len),
+            _ => Attempt::resume_or_begin(&uploads, name, numbers, len)?,
+        };
+        match shelf.upload(name, source, &mut attempt).await {
+            Ok(spot) => {
+                attempt.end();
+                // Where the next machine begins to look; the next put tries again if this fails.
+                let _ = shelf.renew_anchor(&shelf.volume(spot.volume)?).await;
+            }
+            Err(error) => {
+                if matches!(error, TelegramError::Refused { .. }) {
+                    // Whatever the server has against this attempt, it would have it again.
+                    attempt.end();
+                }
+                return Err(error.into());
+            }
+        }
+        if !older.is_empty() {
+            // The new message counts already. One that stays is deleted by the next put or delete of this name.
+            let _ = shelf.delete(name, &older).await;
+        }
+        Ok(())
+    }
+
+    /// There is an object of this name: ours, if this machine was sending exactly it when it was stopped.
+    fn settle(&self, name: &ObjectName, source: &Source<'_>, uploads: &Path) -> Result<()> {
+        let Some(attempt) = Attempt::kept(uploads, name) else { return Err(StoreError::exists(name)) };
+        let mut crc = crc32fast::Hasher::new();
+        for part in 0..source.parts() {
+            crc.update(&source.part(part)?);
+        }
+        let crc = crc.finalize();
+        let newest = self.shelf.newest(name);
+        let is_ours = newest.is_some_and(|(_, entry)| {
+            attempt.sending && entry.label.len == source.len() && entry.label.crc == crc
+        });
+        attempt::forget(uploads, name);
+        if is_ours { Ok(()) } else { Err(StoreError::exists(name)) }
+    }
+}
+
+impl Drop for TelegramStore {
+    fn drop(&mut self) {
+        // An index that is not kept is made again.
+        let _ = self.shelf.keep_index(true);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The threads of one store or login.
+pub(crate) fn runtime() -> Result<Runtime, TelegramError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("telegram")
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| TelegramError::local("starting threads", &error))
+}
+
+async fn find_or_found(pool: &Pool, place: &Place, wish: OpenWish) -> Result<Vec<Volume>, TelegramError> {
+    let found = family::find(pool, place).await?;
+    let (Place::Named(name), true, true) = (place, found.is_empty(), wish.create) else {
+        return match found.is_empty() {
+            true => Err(TelegramError::NoChannel { place: place.to_string() }),
+            false => Ok(found),
+        };
+    };
+    match family::found(pool, name).await {
+        Ok(volume) => Ok(vec![volume]),
+        // The answer was lost: a channel that was made is found, and a second one is not made.
+        Err(error) if error.is_broken() => match family::find(pool, place).await? {
+            found if found.is_empty() => Err(error),
+            found => Ok(found),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+impl Store for TelegramStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kind: "telegram",
+            local: false,
+            create_is_atomic: false,
+            object_len_max: OBJECT_LEN_MAX,
+            parallel: PARTS_MAX,
+        }
+    }
+
+    fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>> {
+        let mut plan = |len: u64| {
+            let too_large = || StoreError::too_large(name, len, limit);
+            if len > limit {
+                return Err(too_large());
+            }
+            Ok((0, usize::try_from(len).map_err(|_| too_large())?))
+        };
+        self.wait(async {
+            for _ in 0..2 {
+                let reading = reading::read(&self.shelf, name, &mut plan).await?;
+                let is_empty = reading.bytes.is_empty();
+                let crc = crc32fast::hash(if is_empty { &[0] } else { &reading.bytes });
+                if crc == reading.entry.label.crc {
+                    return Ok(reading.bytes);
+                }
+            }
+            Err(StoreError::io_soon(format!("{name} does not come as it was sent")))
+        })
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, out: &mut [u8]) -> Result<()> {
+        let wanted = out.len();
+        let mut plan = |len: u64| match offset.checked_add(wanted as u64) {
+            Some(end) if end <= len => Ok((offset, wanted)),
+            _ => Err(StoreError::short(name, offset, wanted as u64)),
+        };
+        let reading = self.wait(reading::read(&self.shelf, name, &mut plan))?;
+        out.copy_from_slice(&reading.bytes);
+        Ok(())
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+        self.wait(self.put_source(name, &Source::Bytes(bytes), mode))
+    }
+
+    fn put_file(&self, name: &ObjectName, path: &Path, mode: PutMode) -> Result<()> {
+        let source = Source::open(path)?;
+        self.wait(self.put_source(name, &source, mode))
+    }
+
+    fn len(&self, name: &ObjectName) -> Result<u64> {
+        self.wait(reading::len(&self.shelf, name))
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.wait(async {
+            self.shelf.refresh().await?;
+            let spots = self.shelf.index.lock().spots(name);
+            self.shelf.delete(name, &spots).await?;
+            attempt::forget(&self.shelf.directory.join("uploads"), name);
+            Ok(())
+        })
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectInfo) -> ControlFlow<()>) -> Result<()> {
+        self.wait(async { Ok(self.shelf.refresh().await?) })?;
+        let listed: Vec<ObjectInfo> = {
+            let index = self.shelf.index.lock();
+            let info = |entry: &crate::index::Entry| ObjectInfo {
+                name: entry.label.name.clone(),
+                len: entry.label.len,
+                modified_secs: Some(entry.date_secs),
+            };
+            index.under(prefix).map(info).collect()
+        };
+        let _ = listed.into_iter().try_for_each(each);
+        Ok(())
+    }
+
+    fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+}
