@@ -140,6 +140,19 @@ impl TelegramError {
         TelegramError::Local { detail: format!("{doing}: {error}") }
     }
 
+    /// Whether this machine's session is at fault, so that only a new login helps.
+    #[must_use]
+    pub fn is_about_session(&self) -> bool {
+        matches!(
+            self,
+            TelegramError::NotLoggedIn
+                | TelegramError::SessionLost
+                | TelegramError::SessionEnded { .. }
+                | TelegramError::SessionDuplicated
+                | TelegramError::SessionUnreadable { .. }
+        )
+    }
+
     /// Whether nobody knows what became of the request.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self, TelegramError::Broken { .. })
@@ -210,11 +223,7 @@ impl From<TelegramError> for StoreError {
             TelegramError::NotAllowed { .. } => StoreError::ReadOnly { detail },
             TelegramError::BadPlace { .. } => StoreError::invalid(detail),
             TelegramError::Refused { .. } | TelegramError::Local { .. } => StoreError::io_never(detail),
-            TelegramError::NotLoggedIn
-            | TelegramError::SessionLost
-            | TelegramError::SessionEnded { .. }
-            | TelegramError::SessionDuplicated
-            | TelegramError::SessionUnreadable { .. } => {
+            error if error.is_about_session() => {
                 StoreError::Denied { detail: format!("{detail}; log in with 'keepfs auth'") }
             }
             _ => StoreError::Denied { detail },

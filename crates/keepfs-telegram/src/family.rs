@@ -34,7 +34,7 @@ struct Member {
 }
 
 /// A place and its volumes, oldest first; none if there is no such channel.
-pub(crate) async fn find(pool: &Pool, place: &Place) -> Result<Vec<Volume>> {
+async fn find(pool: &Pool, place: &Place) -> Result<Vec<Volume>> {
     let channels = match place {
         Place::SavedMessages => return Ok(vec![Volume::SAVED]),
         _ => channels(pool).await?,
@@ -180,7 +180,7 @@ async fn full_channel(pool: &Pool, channel: enums::InputChannel) -> Result<tl::t
 }
 
 /// Makes the first volume of a store.
-pub(crate) async fn found(pool: &Pool, name: &str) -> Result<Volume> {
+async fn found(pool: &Pool, name: &str) -> Result<Volume> {
     let mut bytes = [0; TAG_LEN];
     pool.settings.machine.fill_random(&mut bytes);
     let tag: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -220,15 +220,32 @@ impl Shelf {
 
     /// Looks for the store's volumes anew.
     pub(crate) async fn find_volumes(&self) -> Result<()> {
-        let found = find(&self.pool, &self.place).await?;
+        let mut found = find(&self.pool, &self.place).await?;
         if found.is_empty() {
-            return Err(TelegramError::ChannelGone);
+            if !self.volumes.read().is_empty() {
+                return Err(TelegramError::ChannelGone);
+            }
+            found = vec![self.found_first().await?];
         }
         let keys: Vec<VolumeKey> = found.iter().map(|volume| volume.key).collect();
         self.index.lock().keep_only(&keys);
         *self.volumes.write() = found;
         self.found.store(true, Ordering::Release);
         self.keep_volumes()
+    }
+
+    async fn found_first(&self) -> Result<Volume> {
+        let (Place::Named(name), true) = (&self.place, self.create) else {
+            return Err(TelegramError::NoChannel { place: self.place.to_string() });
+        };
+        match found(&self.pool, name).await {
+            // The answer was lost: a channel that was made is found, and a second one is not made.
+            Err(error) if error.is_broken() => {
+                let found = find(&self.pool, &self.place).await?;
+                found.first().copied().ok_or(error)
+            }
+            founded => founded,
+        }
     }
 
     /// The volume that a new object goes to: the current one, or a new one when that is long enough.

@@ -52,6 +52,14 @@ impl Place {
     }
 }
 
+/// Whether what follows `telegram:` is well formed.
+///
+/// # Errors
+/// `BadPlace`.
+pub fn check_place(text: &str) -> Result<()> {
+    Place::parse(text).map(drop)
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -36,6 +36,8 @@ pub(crate) struct Shelf {
     pub(crate) index: Mutex<Index>,
     /// When the last completed refresh began; held while one runs, so that those who wait share it.
     pub(crate) refreshed: tokio::sync::Mutex<Option<Instant>>,
+    /// Make the first volume if there is none.
+    pub(crate) create: bool,
     /// Whether this process has looked for the volumes itself.
     pub(crate) found: AtomicBool,
     /// Highest number of a volume that a message announced.

@@ -12,7 +12,6 @@ use tokio::runtime::Runtime;
 
 use crate::attempt::{self, Attempt, Numbers};
 use crate::error::TelegramError;
-use crate::family;
 use crate::flow::PARTS_MAX;
 use crate::index_file;
 use crate::listener;
@@ -48,11 +47,11 @@ pub struct OpenWish {
 impl TelegramStore {
     /// Opens the place that `text` (what follows `telegram:`) names.
     ///
-    /// A place that this machine has opened before is opened without asking anybody; whether it is still there
-    /// shows at the first call.
+    /// Nobody is asked: whether the place is there, and whether this account may use it, shows at the first call,
+    /// which also makes the channel if that is wished.
     ///
     /// # Errors
-    /// `BadPlace`, `NotLoggedIn`, `NoChannel`, and everything that a connection can meet.
+    /// `BadPlace`, `NotLoggedIn`, `SessionUnreadable`, `Local`.
     pub fn open(text: &str, wish: OpenWish, settings: Settings) -> Result<Self, TelegramError> {
         let place = Place::parse(text)?;
         let session = settings.load()?;
@@ -60,10 +59,9 @@ impl TelegramStore {
         let directory = settings.directory.join(format!("{user}-{}", place.directory()));
         let runtime = runtime()?;
         let pool = Arc::new(Pool::new(settings, session));
-        let (volumes, is_found) = match volume_file::load(&directory) {
-            _ if place == Place::SavedMessages => (vec![Volume::SAVED], true),
-            volumes if !volumes.is_empty() => (volumes, false),
-            _ => (runtime.block_on(find_or_found(&pool, &place, wish))?, true),
+        let volumes = match &place {
+            Place::SavedMessages => vec![Volume::SAVED],
+            _ => volume_file::load(&directory),
         };
         let index = index_file::load(&directory.join("index"));
         let shelf = Arc::new(Shelf {
@@ -74,11 +72,11 @@ impl TelegramStore {
             volumes: RwLock::new(volumes),
             index: Mutex::new(index),
             refreshed: tokio::sync::Mutex::new(None),
-            found: AtomicBool::new(is_found),
+            create: wish.create,
+            found: AtomicBool::new(false),
             announced: AtomicU32::new(0),
             beginning: tokio::sync::Mutex::new(()),
         });
-        shelf.keep_volumes()?;
         runtime.spawn(listener::listen(Arc::downgrade(&shelf)));
         Ok(TelegramStore { shelf, runtime: Some(runtime) })
     }
@@ -165,25 +163,6 @@ pub(crate) fn runtime() -> Result<Runtime, TelegramError> {
         .enable_time()
         .build()
         .map_err(|error| TelegramError::local("starting threads", &error))
-}
-
-async fn find_or_found(pool: &Pool, place: &Place, wish: OpenWish) -> Result<Vec<Volume>, TelegramError> {
-    let found = family::find(pool, place).await?;
-    let (Place::Named(name), true, true) = (place, found.is_empty(), wish.create) else {
-        return match found.is_empty() {
-            true => Err(TelegramError::NoChannel { place: place.to_string() }),
-            false => Ok(found),
-        };
-    };
-    match family::found(pool, name).await {
-        Ok(volume) => Ok(vec![volume]),
-        // The answer was lost: a channel that was made is found, and a second one is not made.
-        Err(error) if error.is_broken() => match family::find(pool, place).await? {
-            found if found.is_empty() => Err(error),
-            found => Ok(found),
-        },
-        Err(error) => Err(error),
-    }
 }
 
 impl Store for TelegramStore {

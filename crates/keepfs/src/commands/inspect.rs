@@ -136,7 +136,7 @@ pub(crate) fn inspect(wish: &Inspect) -> Result<()> {
         kind.read_samples(&*store)?;
     }
     let survey = Survey {
-        store: keepfs_stores::normalize_url(&wish.store).doing("name the store")?,
+        store: crate::wiring::normalize_url(&wish.store).doing("name the store")?,
         kind: store.capabilities().kind,
         objects: kinds.values().map(|kind| kind.count).sum(),
         bytes: kinds.values().map(|kind| kind.bytes).sum(),

@@ -12,7 +12,25 @@ use crate::failure::{Failure, Result};
 
 /// Opens the store at a URL.
 pub(crate) fn open_store(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>> {
-    keepfs_stores::open(url, options).map_err(|error| open_failure(&error).at(url))
+    open_url(url, options).map_err(|error| open_failure(&error).at(url))
+}
+
+/// Opens the store at a URL, of whichever kind.
+pub(super) fn open_url(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    #[cfg(feature = "telegram")]
+    if let Some(rest) = super::telegram::rest_of(url) {
+        return super::telegram::open_telegram(url, rest, options);
+    }
+    keepfs_stores::open(url, options)
+}
+
+/// The same store as a URL that does not depend on the current directory, for keeping.
+pub(crate) fn normalize_url(url: &str) -> Result<String, OpenError> {
+    #[cfg(feature = "telegram")]
+    if let Some(rest) = super::telegram::rest_of(url) {
+        return super::telegram::normalize(url, rest);
+    }
+    keepfs_stores::normalize_url(url)
 }
 
 /// Why a URL did not lead to a store.

@@ -3,11 +3,15 @@
 mod failures;
 mod mounted;
 mod numbers;
+#[cfg(feature = "telegram")]
+mod telegram;
 mod vault;
 
-pub(crate) use failures::{fuse_failure, open_store, store_failure};
+pub(crate) use failures::{fuse_failure, normalize_url, open_store, store_failure};
 pub(crate) use mounted::{OpenVault, open_cache};
 pub(crate) use numbers::{memory, pending, recovered, recovered_sentence};
+#[cfg(feature = "telegram")]
+pub(crate) use telegram::{belong_to, telegram_failure, telegram_settings};
 pub(crate) use vault::{
     Guard, Secret, Slot, change_password, check_vacant, check_vault, found, join, kdf_of, new_phrase, slots,
     unlock,

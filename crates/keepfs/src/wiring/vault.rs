@@ -82,6 +82,10 @@ impl Guard {
     /// Takes the lock, saying who does.
     pub(crate) fn take(places: &VaultPlaces, holder: &Holder) -> Result<Self> {
         make_private_dir(&places.state)?;
+        #[cfg(feature = "telegram")]
+        if let Some(state_dir) = places.state.parent() {
+            super::belong_to(state_dir);
+        }
         let lock = DaemonLock::take(&places.lock, holder)?;
         Ok(Self { places: places.clone(), store: None, _lock: lock })
     }
@@ -121,8 +125,8 @@ pub(crate) fn kdf_of(memory: Option<Size>) -> Result<KdfParams> {
 
 /// Refuses a store that holds a vault, before anything is asked of the user.
 pub(crate) fn check_vacant(url: &str) -> Result<()> {
-    match keepfs_stores::open(url, OpenOptions::default()) {
-        Ok(store) if holds_vault(&*store)? => Err(fs_failure(&FsError::VaultExists).at(url)),
+    match super::failures::open_url(url, OpenOptions::default()) {
+        Ok(store) if matches!(holds_vault(&*store), Ok(true)) => Err(fs_failure(&FsError::VaultExists).at(url)),
         // Whatever else is wrong with it shows when it is opened to be used.
         _ => Ok(()),
     }
