@@ -41,8 +41,9 @@ enum Command {
         #[serde(default)]
         premium: bool,
     },
-    /// Gives out an authorization key that is signed in, as 256 bytes in a file or as text in the answer.
-    IssueKey { phone: String, path: Option<PathBuf> },
+    /// Gives out an authorization key, as 256 bytes in a file or as text in the answer. It is signed in for the
+    /// account with this phone, or not at all.
+    IssueKey { phone: Option<String>, path: Option<PathBuf> },
     /// Makes every request with the key fail: 401 unless told otherwise.
     Revoke {
         key: String,
@@ -142,7 +143,7 @@ fn execute(server: &Server, command: Command) -> Outcome {
             world.commit(&Record::Account(account)).map_err(text)?;
             Ok(json!({ "user": user }))
         }
-        Command::IssueKey { phone, path } => issue_key(server, &phone, path),
+        Command::IssueKey { phone, path } => issue_key(server, phone.as_deref(), path),
         Command::Revoke { key, code, message } => {
             let (key, state) = (key_id(&key)?, KeyState::Refused { code, message });
             server.world.lock().commit(&Record::KeyState { key, state }).map_err(text)?;
@@ -204,11 +205,11 @@ fn user_of(server: &Server, phone: &str) -> std::result::Result<i64, String> {
     account.map(|account| account.user).ok_or_else(|| format!("nobody has the phone {phone}"))
 }
 
-fn issue_key(server: &Server, phone: &str, path: Option<PathBuf>) -> Outcome {
-    let user = user_of(server, phone)?;
+fn issue_key(server: &Server, phone: Option<&str>, path: Option<PathBuf>) -> Outcome {
+    let user = phone.map(|phone| user_of(server, phone)).transpose()?;
     let mut bytes = [0; KEY_LEN];
     fill_random(&mut bytes);
-    let record = KeyRecord::new(bytes, KeyState::SignedIn(user));
+    let record = KeyRecord::new(bytes, user.map_or(KeyState::Anonymous, KeyState::SignedIn));
     let id = HEXLOWER.encode(&record.id());
     server.world.lock().commit(&Record::Key(record)).map_err(text)?;
     let Some(path) = path else {
