@@ -12,6 +12,7 @@ TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut model bad_input stress scale memory
     bench main_job)
+    main_job telegram_peer)
 
 names=() verdicts=() durations=()
 
@@ -20,7 +21,19 @@ prepare() {
         attr=getfattr sqlite3=sqlite3 git=git rsync=rsync python3=python3 e2fsprogs=mkfs.ext4 stress-ng=stress-ng || return 1
     install_rust || return 1
     check_fuse || return 1
-    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2
+    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2 && install_telethon 1.45.0
+}
+
+# An independent Telegram client, kept in target/tools with a Python of its own.
+install_telethon() {
+    local home=$TOOLS/telethon
+    [ -e "$home/$1" ] && return 0
+    say "installing Telethon $1"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv=/usr/share/doc/python3-venv || return 1
+    rm -rf "$home"
+    python3 -m venv "$home" &&
+        "$home/bin/pip" install --quiet --disable-pip-version-check "telethon==$1" &&
+        : >"$home/$1"
 }
 
 # A test tool from the package registry, kept in target/tools.

@@ -103,11 +103,13 @@ macro_rules! dispatch {
 impl Call<'_> {
     /// Answers the request whose constructor is `id` and whose fields are `body`.
     pub(crate) fn dispatch(&mut self, id: u32, body: &[u8]) -> Answer {
-        match self.world.keys.get(&self.key).map(|key| &key.state) {
-            Some(KeyState::Refused { code, message }) => return Err(Refusal::new(*code, message.clone())),
-            Some(KeyState::SignedIn(_)) => {}
-            _ if OPEN.contains(&id) => {}
-            _ => return Err(Refusal::new(401, "AUTH_KEY_UNREGISTERED")),
+        if let Some(KeyState::Refused { code, message }) =
+            self.world.keys.get(&self.key).map(|key| &key.state)
+        {
+            return Err(Refusal::new(*code, message.clone()));
+        }
+        if !OPEN.contains(&id) {
+            self.user()?;
         }
         dispatch!(self, id, body, {
             f::help::GetConfig => get_config,
@@ -155,10 +157,7 @@ impl Call<'_> {
 
     /// The account that makes the request.
     pub(crate) fn user(&self) -> Result<i64, Refusal> {
-        match self.world.keys.get(&self.key).map(|key| &key.state) {
-            Some(KeyState::SignedIn(user)) => Ok(*user),
-            _ => Err(Refusal::new(401, "AUTH_KEY_UNREGISTERED")),
-        }
+        self.world.user_of(self.key).ok_or_else(|| Refusal::new(401, "AUTH_KEY_UNREGISTERED"))
     }
 
     pub(crate) fn account(&self) -> Result<&Account, Refusal> {

@@ -180,7 +180,9 @@ impl Server {
         let (answer, pushes) = self.carry_out(owner, dc, request);
         let is_refused = answer.is_err();
         let bytes = answer.unwrap_or_else(|refusal| self.refuse(&refusal));
-        if !is_refused && !request.is_without_updates {
+        // Updates come from home alone; elsewhere an account only fetches files.
+        let is_home = dc == self.world.lock().settings.home_dc;
+        if is_home && !is_refused && !request.is_without_updates {
             link.is_subscribed.store(true, Ordering::Relaxed);
         }
         for push in &pushes {
@@ -215,12 +217,12 @@ impl Server {
             if let Some(device) = &request.device {
                 key.device.clone_from(device);
             }
-            if let KeyState::SignedIn(user) = key.state {
-                let cost = request.content_len();
-                let taken = self.rates.lock().take(user, request.method(), cost, Instant::now());
-                if let Err(message) = taken {
-                    return (Err(Refusal { code: 420, message }), Vec::new());
-                }
+        }
+        if let Some(user) = world.user_of(owner.key_id) {
+            let cost = request.content_len();
+            let taken = self.rates.lock().take(user, request.method(), cost, Instant::now());
+            if let Err(message) = taken {
+                return (Err(Refusal { code: 420, message }), Vec::new());
             }
         }
         let mut counters = self.counters.lock();
@@ -248,8 +250,7 @@ impl Server {
         for (link, owner) in links {
             let is_cause =
                 cause.is_some_and(|cause| (cause.key_id, cause.session) == (owner.key_id, owner.session));
-            let state = self.world.lock().keys.get(&owner.key_id).map(|key| key.state.clone());
-            if is_cause || state != Some(KeyState::SignedIn(push.user)) {
+            if is_cause || self.world.lock().user_of(owner.key_id) != Some(push.user) {
                 continue;
             }
             let body = push.body.clone();

@@ -149,6 +149,17 @@ impl World {
         self.mailboxes.get(&place)
     }
 
+    /// The account that a key speaks for now.
+    pub(crate) fn user_of(&self, key: KeyId) -> Option<i64> {
+        match self.keys.get(&key)?.state {
+            KeyState::SignedIn(user) => Some(user),
+            KeyState::Guest { user, home } => {
+                (self.keys.get(&home)?.state == KeyState::SignedIn(user)).then_some(user)
+            }
+            KeyState::Anonymous | KeyState::Refused { .. } => None,
+        }
+    }
+
     pub(crate) fn account_of_phone(&self, phone: &str) -> Option<&Account> {
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         self.accounts.values().find(|account| digits(&account.phone) == digits(phone))

@@ -29,14 +29,17 @@ impl Page {
         }
         let split = self.split(mailbox).clamp(lowest, highest);
         let listed = |(id, message): (&i32, &Message)| is_listed(message).then_some(*id);
-        let skipped = usize::try_from(self.add_offset).unwrap_or(0);
-        let newer_wanted = usize::try_from(self.add_offset.saturating_neg()).unwrap_or(0);
-        let limit = usize::try_from(self.limit).unwrap_or(0).min(PAGE_MAX);
-        let mut newer: Vec<i32> =
-            mailbox.messages.range(split..highest).filter_map(listed).take(newer_wanted).collect();
-        newer.reverse();
-        let older = mailbox.messages.range(lowest..split).rev().filter_map(listed).skip(skipped);
-        newer.into_iter().chain(older).take(limit).collect()
+        // The page is a window: places from `add_offset` on, counted from the first older message; newer ones
+        // have negative places.
+        let limit = i64::from(self.limit).clamp(0, PAGE_MAX as i64);
+        let (start, end) = (i64::from(self.add_offset), i64::from(self.add_offset) + limit);
+        let count = |number: i64| usize::try_from(number).unwrap_or(0);
+        let newer = mailbox.messages.range(split..highest).filter_map(listed);
+        let mut page: Vec<i32> = newer.skip(count(-end)).take(count(end.min(0) - start)).collect();
+        page.reverse();
+        let older = mailbox.messages.range(lowest..split).rev().filter_map(listed);
+        page.extend(older.skip(count(start)).take(count(end - start.max(0))));
+        page
     }
 
     /// The id before which the page begins: everything below it is older.
@@ -205,7 +208,9 @@ mod tests {
         assert_eq!(ids(Page { max_id: 3, ..page(0, 0, 9) }, 1), [2, 1]);
         assert_eq!(ids(Page { min_id: 9, max_id: 9, ..page(0, 0, 9) }, 1), NONE);
         assert_eq!(ids(Page { offset_date_s: 1_005, ..page(0, 0, 2) }, 1), [4, 3]);
-        assert_eq!(ids(page(i32::MAX, i32::MIN, 3), 1), [250, 249, 248]);
+        assert_eq!(ids(page(201, -100, 100), 1), (201..=250).rev().collect::<Vec<i32>>());
+        assert_eq!(ids(page(10, -5, 2), 1), [14, 13]);
+        assert_eq!(ids(page(i32::MAX, i32::MIN, 3), 1), NONE);
     }
 
     #[test]

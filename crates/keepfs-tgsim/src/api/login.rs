@@ -6,7 +6,7 @@ use super::shapes::View;
 use super::{Answer, Call, Refusal, bad};
 use crate::wire::number::{GENERATOR, prime};
 use crate::wire::{fill_random, random_number};
-use crate::world::account::{KeyState, Login};
+use crate::world::account::{Exported, KeyState, Login};
 use crate::world::record::Record;
 
 /// Characters of the secret that ties a code to the request for it.
@@ -56,12 +56,12 @@ impl Call<'_> {
             }
             return Err(Refusal::new(401, "SESSION_PASSWORD_NEEDED"));
         }
-        self.authorize(user)
+        self.authorize(user, KeyState::SignedIn(user))
     }
 
-    fn authorize(&mut self, user: i64) -> Answer {
+    fn authorize(&mut self, user: i64, state: KeyState) -> Answer {
         self.world.logins.by_key.remove(&self.key);
-        self.world.commit(&Record::KeyState { key: self.key, state: KeyState::SignedIn(user) })?;
+        self.world.commit(&Record::KeyState { key: self.key, state })?;
         let Some(account) = self.world.accounts.get(&user) else { return bad("USER_DEACTIVATED") };
         let authorization = types::auth::Authorization {
             setup_password_required: false,
@@ -132,7 +132,7 @@ impl Call<'_> {
         if !verifier.is_some_and(|verifier| verifier.accepts(&challenge, &proof.a, &proof.m1)) {
             return bad("PASSWORD_HASH_INVALID");
         }
-        self.authorize(user)
+        self.authorize(user, KeyState::SignedIn(user))
     }
 
     pub(crate) fn export_authorization(&mut self, request: f::auth::ExportAuthorization) -> Answer {
@@ -142,14 +142,18 @@ impl Call<'_> {
         }
         let (id, mut bytes) = (random_number(), vec![0; 32]);
         fill_random(&mut bytes);
-        self.world.logins.exported.insert(id, (bytes.clone(), user));
+        let exported = Exported { bytes: bytes.clone(), user, home: self.key };
+        self.world.logins.exported.insert(id, exported);
         let exported = types::auth::ExportedAuthorization { id, bytes };
         Ok(enums::auth::ExportedAuthorization::Authorization(exported).to_bytes())
     }
 
     pub(crate) fn import_authorization(&mut self, request: f::auth::ImportAuthorization) -> Answer {
         match self.world.logins.exported.remove(&request.id) {
-            Some((bytes, user)) if bytes == request.bytes => self.authorize(user),
+            Some(exported) if exported.bytes == request.bytes => {
+                let state = KeyState::Guest { user: exported.user, home: exported.home };
+                self.authorize(exported.user, state)
+            }
             _ => bad("AUTH_BYTES_INVALID"),
         }
     }

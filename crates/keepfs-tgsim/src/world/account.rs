@@ -52,6 +52,8 @@ pub(crate) enum KeyState {
     Anonymous,
     /// An account.
     SignedIn(i64),
+    /// An account, in a data centre where it is a guest, as long as its key at home is signed in.
+    Guest { user: i64, home: KeyId },
     /// Nobody any more; every request gets this error.
     Refused { code: i32, message: String },
 }
@@ -149,9 +151,16 @@ pub(crate) struct Login {
     pub(crate) challenge: Option<(i64, Challenge)>,
 }
 
+/// An authorization on its way to another data centre.
+pub(crate) struct Exported {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) user: i64,
+    pub(crate) home: KeyId,
+}
+
 /// Logins under way and authorizations on their way to another data centre. They end with the server.
 #[derive(Default)]
 pub(crate) struct Logins {
     pub(crate) by_key: HashMap<KeyId, Login>,
-    pub(crate) exported: HashMap<i64, (Vec<u8>, i64)>,
+    pub(crate) exported: HashMap<i64, Exported>,
 }

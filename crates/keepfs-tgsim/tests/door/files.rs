@@ -104,4 +104,9 @@ async fn a_document_is_read_in_the_data_centre_that_keeps_it() {
     far.invoke(&import).await.unwrap();
     assert_eq!(refusal(far.invoke(&import).await), "400 AUTH_BYTES_INVALID");
     assert!(content(far.invoke(&request).await.unwrap()) == noise(9_000)[..8_192]);
+    let listed = client.invoke(&f::account::GetAuthorizations {}).await.unwrap();
+    let enums::account::Authorizations::Authorizations(listed) = listed;
+    assert_eq!(listed.authorizations.len(), 1, "the key elsewhere is no session of its own");
+    client.invoke(&f::auth::LogOut {}).await.unwrap();
+    assert_eq!(refusal(far.invoke(&request).await), "401 AUTH_KEY_UNREGISTERED");
 }
