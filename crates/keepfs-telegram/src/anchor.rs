@@ -24,8 +24,6 @@ use crate::volume::Volume;
 
 /// File name of an anchor.
 pub(crate) const FILE_NAME: &str = "anchor";
-/// A new anchor is due after so many messages: as many as are looked at in ten requests.
-pub(crate) const MESSAGES_BETWEEN: i32 = 1000;
 
 /// An anchor as it was found.
 struct Found {
@@ -78,13 +76,14 @@ impl Shelf {
     pub(crate) async fn renew_anchor(&self, volume: &Volume) -> Result<()> {
         let Some(channel) = volume.channel() else { return Ok(()) };
         let mark = self.index.lock().mark(volume.key);
-        if !mark.complete || mark.top - mark.anchor < MESSAGES_BETWEEN {
+        let distance = self.pool.settings.anchor_distance;
+        if !mark.complete || mark.top.saturating_sub(mark.anchor) < distance {
             return Ok(());
         }
         // Whoever was first has done it: then the next one is due later.
         let before = self.find_anchor(volume).await?;
         let text = match &before {
-            Some(found) if mark.top - found.id < MESSAGES_BETWEEN => None,
+            Some(found) if mark.top.saturating_sub(found.id) < distance => None,
             _ => Some(index_file::to_text(&self.index.lock(), |key| key == volume.key)),
         };
         let mut anchor = before.as_ref().map_or(0, |found| found.id);

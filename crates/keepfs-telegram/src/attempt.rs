@@ -13,6 +13,7 @@ use keepfs_store::ObjectName;
 
 use crate::error::{Result, TelegramError};
 use crate::label::file_name;
+use crate::source::Source;
 
 /// The server keeps parts for minutes to hours; an older attempt is not worth asking about.
 const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
@@ -32,6 +33,8 @@ pub(crate) struct Attempt {
     done: BTreeMap<u32, u32>,
     /// The message may have been sent.
     pub(crate) sending: bool,
+    /// It was begun by an earlier call.
+    pub(crate) is_resumed: bool,
     record: Option<Record>,
 }
 
@@ -51,7 +54,15 @@ impl Attempt {
     /// An attempt that nobody will go on with.
     pub(crate) fn fleeting(numbers: Numbers, len: u64) -> Self {
         let Numbers { file_id, random_id } = numbers;
-        Attempt { file_id, random_id, len, done: BTreeMap::new(), sending: false, record: None }
+        Attempt {
+            file_id,
+            random_id,
+            len,
+            done: BTreeMap::new(),
+            sending: false,
+            is_resumed: false,
+            record: None,
+        }
     }
 
     /// The kept attempt at this object, or a new one that is kept from now on.
@@ -65,7 +76,9 @@ impl Attempt {
         let failed = |error| TelegramError::local("keeping track of an upload", &error);
         std::fs::create_dir_all(directory).map_err(failed)?;
         let old = read(&path).filter(|old| old.len == len);
+        let is_resumed = old.is_some();
         let mut attempt = old.unwrap_or_else(|| Self::fleeting(new, len));
+        attempt.is_resumed = is_resumed;
         // Written anew as a whole, which also drops a torn last line.
         let beside = path.with_extension("new");
         std::fs::write(&beside, attempt.text()).map_err(failed)?;
@@ -83,6 +96,16 @@ impl Attempt {
     /// Whether the server has this part with these bytes.
     pub(crate) fn has(&self, part: u32, crc: u32) -> bool {
         self.done.get(&part) == Some(&crc)
+    }
+
+    /// Whether what was sent before are parts of these bytes.
+    pub(crate) fn fits(&self, source: &Source<'_>) -> Result<bool> {
+        for (part, crc) in &self.done {
+            if *part >= source.parts() || crc32fast::hash(&source.part(*part)?) != *crc {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The server has taken a part.
@@ -201,6 +224,14 @@ mod tests {
         drop(Attempt::resume_or_begin(directory.path(), &name, NUMBERS, 100).unwrap());
         let attempt = Attempt::resume_or_begin(directory.path(), &name, OTHERS, 101).unwrap();
         assert_eq!(attempt.file_id, 1);
+    }
+
+    #[test]
+    fn parts_of_other_bytes_are_noticed() {
+        let mut attempt = Attempt::fleeting(NUMBERS, 4);
+        attempt.note_part(0, crc32fast::hash(b"ours")).unwrap();
+        assert!(attempt.fits(&Source::Bytes(b"ours")).unwrap());
+        assert!(!attempt.fits(&Source::Bytes(b"ous!")).unwrap());
     }
 
     #[test]

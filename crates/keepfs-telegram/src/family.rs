@@ -222,7 +222,7 @@ impl Shelf {
     pub(crate) async fn find_volumes(&self) -> Result<()> {
         let mut found = find(&self.pool, &self.place).await?;
         if found.is_empty() {
-            if !self.volumes.read().is_empty() {
+            if !self.volumes.read().is_empty() && !self.create {
                 return Err(TelegramError::ChannelGone);
             }
             found = vec![self.found_first().await?];
@@ -250,12 +250,12 @@ impl Shelf {
 
     /// The volume that a new object goes to: the current one, or a new one when that is long enough.
     ///
-    /// A volume is announced in the one before and made afterwards. A crash between the two leaves an announcement
-    /// that makes everybody look for the volume until somebody has made it. Two machines that begin a volume at
-    /// once make two, and both count.
+    /// A channel is made, then a message in the volume before leads to it, then it is used. A crash in between leaves
+    /// a channel that holds nothing, and the next who needs one leads to it and uses it. Two machines that begin a
+    /// volume at once make two, and both count.
     pub(crate) async fn volume_for_new(self: &Arc<Self>) -> Result<Volume> {
         let current = self.current_volume()?;
-        if !self.is_full(&current) {
+        if self.is_told(&current) && !self.is_full(&current) {
             return Ok(current);
         }
         let _alone = self.beginning.lock().await;
@@ -263,6 +263,7 @@ impl Shelf {
         self.find_volumes().await?;
         self.refresh().await?;
         let current = self.current_volume()?;
+        self.lead_to(&current).await?;
         if !self.is_full(&current) {
             return Ok(current);
         }
@@ -275,12 +276,35 @@ impl Shelf {
             Place::Named(name) => name.clone(),
             _ => self.first_title().await?,
         };
-        self.say(&current, &continues(about.number)).await?;
         let made = make(&self.pool, &name, &about).await?;
         self.volumes.write().push(made);
         self.keep_volumes()?;
+        self.lead_to(&made).await?;
         self.refresh().await?;
         Ok(made)
+    }
+
+    /// Sends the message that leads to a volume, if there is none yet, in one that everybody knows.
+    async fn lead_to(&self, volume: &Volume) -> Result<()> {
+        if self.is_told(volume) {
+            return Ok(());
+        }
+        let known = self
+            .volumes
+            .read()
+            .iter()
+            .rev()
+            .find(|other| other.key != volume.key && self.is_told(other))
+            .copied();
+        let from = known.ok_or(TelegramError::ChannelGone)?;
+        self.say(&from, &continues(volume.key.channel)).await?;
+        self.index.lock().tell(volume.key.channel);
+        Ok(())
+    }
+
+    /// Whether every machine finds this volume.
+    fn is_told(&self, volume: &Volume) -> bool {
+        volume.key.number == 1 || self.index.lock().told().contains(&volume.key.channel)
     }
 
     fn is_full(&self, volume: &Volume) -> bool {

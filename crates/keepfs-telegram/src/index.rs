@@ -4,7 +4,7 @@
 //! its end. A name may stand in several messages (a replaced object whose old message was not deleted yet): the
 //! newest counts, and all are known, so that a deletion removes all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use keepfs_store::ObjectName;
 
@@ -53,6 +53,8 @@ pub(crate) struct Index {
     names: BTreeMap<ObjectName, BTreeMap<Spot, Entry>>,
     spots: HashMap<Spot, ObjectName>,
     marks: BTreeMap<VolumeKey, Mark>,
+    /// Channels that a message of the store leads to.
+    told: BTreeSet<i64>,
     /// Changes since it was kept.
     pub(crate) changes: usize,
 }
@@ -104,6 +106,9 @@ impl Index {
     pub(crate) fn see(&mut self, spot: Spot, meaning: &Meaning) {
         let mark = self.marks.entry(spot.volume).or_default();
         mark.top = mark.top.max(spot.id);
+        if let Meaning::Continues(channel) = meaning {
+            self.tell(*channel);
+        }
         match meaning {
             Meaning::Object(sighting) => self.insert(spot, sighting),
             // A message that is no object (any more) may have been one.
@@ -129,6 +134,18 @@ impl Index {
         self.changes += 1;
         self.spots.insert(spot, name.clone());
         self.names.entry(name).or_default().insert(spot, entry);
+    }
+
+    /// Channels that a message of the store leads to.
+    pub(crate) fn told(&self) -> &BTreeSet<i64> {
+        &self.told
+    }
+
+    /// Notes that a message leads to a channel.
+    pub(crate) fn tell(&mut self, channel: i64) {
+        if self.told.insert(channel) {
+            self.changes += 1;
+        }
     }
 
     /// Forgets a message.

@@ -26,6 +26,9 @@ pub(crate) fn to_text(index: &Index, choose: impl Fn(VolumeKey) -> bool) -> Stri
         let place = format!("{number} {channel}");
         let _ = writeln!(text, "volume {place} {pts} {qts} {date} {top} {anchor} {scanned_to} {complete}");
     }
+    for channel in index.told() {
+        let _ = writeln!(text, "told {channel}");
+    }
     for (spot, entry) in index.entries().filter(|(spot, _)| choose(spot.volume)) {
         let VolumeKey { number, channel } = spot.volume;
         let (id, date, size) = (spot.id, entry.date_secs, entry.label.document_len());
@@ -57,6 +60,10 @@ pub(crate) fn from_text(text: &str) -> Option<Index> {
 
 fn read_line(index: &mut Index, line: &str) -> Option<()> {
     let (kind, rest) = line.split_once(' ')?;
+    if kind == "told" {
+        index.tell(rest.parse().ok()?);
+        return Some(());
+    }
     let mut words = rest.splitn(if kind == "entry" { 6 } else { 10 }, ' ');
     let key = VolumeKey { number: words.next()?.parse().ok()?, channel: words.next()?.parse().ok()? };
     match kind {
@@ -114,6 +121,7 @@ mod tests {
         }
         let mark = Mark { pts: 5, qts: 6, date: 7, top: 9, anchor: 8, scanned_to: 2, complete: true };
         index.set_mark(spot(1, 0).volume, mark);
+        index.tell(77);
         index
     }
 
@@ -121,7 +129,7 @@ mod tests {
     fn index_comes_back() {
         let original = index();
         let read = from_text(&to_text(&original, |_| true)).unwrap();
-        assert_eq!(read.marks(), original.marks());
+        assert_eq!((read.marks(), read.told()), (original.marks(), original.told()));
         let labels = |index: &Index| {
             index
                 .entries()

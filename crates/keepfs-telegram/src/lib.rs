@@ -35,7 +35,7 @@ mod volume_file;
 
 pub use error::TelegramError;
 pub use login::{Account, Application, Login, Step, account, log_out};
-pub use session::{AuthKey, KEY_LEN};
 pub use place::check_place;
-pub use settings::{Deadlines, Endpoint, Machine, Settings, VOLUME_LEN_DEFAULT};
+pub use session::{AuthKey, KEY_LEN};
+pub use settings::{ANCHOR_DISTANCE_DEFAULT, Deadlines, Endpoint, Machine, Settings, VOLUME_LEN_DEFAULT};
 pub use store::{OpenWish, TelegramStore};

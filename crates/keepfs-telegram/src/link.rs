@@ -34,8 +34,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connects and says hello within `deadline`.
-    pub(crate) async fn open(target: &Target, deadline: Duration) -> Result<Self> {
+    /// Connects and says hello within `deadline`. To a quiet link the server pushes nothing.
+    pub(crate) async fn open(target: &Target, is_quiet: bool, deadline: Duration) -> Result<Self> {
         let opening = async {
             // Sealed bytes do not compress; trying costs more than their encryption.
             let encrypted = mtp::Encrypted::build().compression_threshold(None).finish(target.key.expose());
@@ -44,7 +44,14 @@ impl Link {
                 .await
                 .map_err(|error| TelegramError::broken(error.to_string()))?;
             let mut link = Link { sender, used: Instant::now() };
-            link.ask(&hello(target.api_id)).await?;
+            let config = tl::functions::help::GetConfig {};
+            match is_quiet {
+                true => {
+                    let config = tl::functions::InvokeWithoutUpdates { query: config };
+                    link.ask(&hello(target.api_id, config)).await?
+                }
+                false => link.ask(&hello(target.api_id, config)).await?,
+            };
             Ok(link)
         };
         timeout(deadline, opening)
@@ -98,10 +105,10 @@ fn late(what: &str, deadline: Duration) -> TelegramError {
     TelegramError::broken(format!("{what} {} ms", deadline.as_millis()))
 }
 
-type Hello = tl::functions::InvokeWithLayer<tl::functions::InitConnection<tl::functions::help::GetConfig>>;
+type Hello<R> = tl::functions::InvokeWithLayer<tl::functions::InitConnection<R>>;
 
-/// The first request on every connection.
-fn hello(api_id: i32) -> Hello {
+/// The first request on every connection, around the second.
+fn hello<R>(api_id: i32, query: R) -> Hello<R> {
     tl::functions::InvokeWithLayer {
         layer: tl::LAYER,
         query: tl::functions::InitConnection {
@@ -114,7 +121,7 @@ fn hello(api_id: i32) -> Hello {
             lang_code: "en".to_owned(),
             proxy: None,
             params: None,
-            query: tl::functions::help::GetConfig {},
+            query,
         },
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn listen(shelf: Weak<Shelf>) {
 async fn session(weak: Weak<Shelf>) -> Result<()> {
     let Some(shelf) = weak.upgrade() else { return Ok(()) };
     let deadline = shelf.pool.settings.deadlines.request;
-    let mut link = shelf.pool.open(shelf.pool.home()).await?;
+    let mut link = shelf.pool.open(shelf.pool.home(), false).await?;
     // From this request on the server pushes to this connection.
     link.invoke(&tl::functions::updates::GetState {}, deadline).await?;
     // What came before the connection stood was not pushed.

@@ -140,16 +140,16 @@ impl Pool {
             match idle {
                 Some(link) if link.is_fresh() => return Ok(link),
                 Some(_) => {}
-                None => return self.open(centre).await,
+                None => return self.open(centre, true).await,
             }
         }
     }
 
-    /// A new connection.
-    pub(crate) async fn open(&self, centre: Centre) -> Result<Link> {
+    /// A new connection; to a quiet one the server pushes nothing.
+    pub(crate) async fn open(&self, centre: Centre, is_quiet: bool) -> Result<Link> {
         let target = self.target(centre).ok_or(TelegramError::NotLoggedIn)?;
         let deadline = self.settings.deadlines.connect;
-        let opening = tokio::spawn(async move { Link::open(&target, deadline).await });
+        let opening = tokio::spawn(async move { Link::open(&target, is_quiet, deadline).await });
         let panicked = |panic| TelegramError::broken(format!("the greeting made no sense ({panic})"));
         opening.await.map_err(panicked)?
     }

@@ -47,15 +47,24 @@ impl Shelf {
             self.find_volumes().await?;
         }
         self.refresh_all().await?;
-        // A volume is announced before it is made, so this may look in vain; then it holds nothing yet.
-        let newest = self.volumes.read().last().map_or(1, |volume| volume.key.number);
-        if self.announced.load(Ordering::Acquire) > newest {
+        // A message leads to a channel before any object is put there: what is in it is never overlooked.
+        while self.leads_elsewhere() {
             self.find_volumes().await?;
+            if self.leads_elsewhere() {
+                return Err(TelegramError::ChannelGone);
+            }
             self.refresh_all().await?;
         }
         *refreshed = Some(began);
         drop(refreshed);
         self.keep_index(false)
+    }
+
+    /// Whether a message leads to a channel that is not known here.
+    fn leads_elsewhere(&self) -> bool {
+        let volumes = self.volumes.read();
+        let is_known = |channel: i64| volumes.iter().any(|volume| volume.key.channel == channel);
+        self.index.lock().told().iter().any(|channel| !is_known(*channel))
     }
 
     async fn refresh_all(self: &Arc<Self>) -> Result<()> {

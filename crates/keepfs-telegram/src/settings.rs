@@ -14,6 +14,9 @@ use crate::session::{AuthKey, Session};
 /// stay reachable, and users report trouble from 650,000 on.
 pub const VOLUME_LEN_DEFAULT: i32 = 200_000;
 
+/// Messages after which a channel gets a new anchor: as many as are looked at in ten requests.
+pub const ANCHOR_DISTANCE_DEFAULT: i32 = 1_000;
+
 /// The machine as this crate sees it.
 pub trait Machine: Send + Sync {
     /// The kept session, opened; nothing if nobody has logged in. The error is a phrase for people.
@@ -74,6 +77,8 @@ pub struct Settings {
     pub endpoint: Option<Endpoint>,
     /// Message number at which a channel is left for a new one.
     pub volume_len_max: i32,
+    /// Messages after which a channel gets a new anchor.
+    pub anchor_distance: i32,
 }
 
 impl Settings {
@@ -85,6 +90,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             endpoint: None,
             volume_len_max: VOLUME_LEN_DEFAULT,
+            anchor_distance: ANCHOR_DISTANCE_DEFAULT,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use grammers_tl_types as tl;
@@ -40,8 +40,6 @@ pub(crate) struct Shelf {
     pub(crate) create: bool,
     /// Whether this process has looked for the volumes itself.
     pub(crate) found: AtomicBool,
-    /// Highest number of a volume that a message announced.
-    pub(crate) announced: AtomicU32,
     /// Held while a volume is begun.
     pub(crate) beginning: tokio::sync::Mutex<()>,
 }
@@ -74,9 +72,6 @@ impl Shelf {
         // Messages of other chats count in numbers of their own, or are the user's.
         if volume.is_saved() && meaning == Meaning::Other {
             return meaning;
-        }
-        if let Meaning::Continues(number) = meaning {
-            self.announced.fetch_max(number, Ordering::AcqRel);
         }
         self.index.lock().see(Spot { volume, id }, &meaning);
         meaning

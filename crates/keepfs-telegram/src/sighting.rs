@@ -49,8 +49,8 @@ pub(crate) struct Sighting {
 pub(crate) enum Meaning {
     /// An object.
     Object(Box<Sighting>),
-    /// The store goes on in the volume of this number.
-    Continues(u32),
+    /// The store goes on in this channel.
+    Continues(i64),
     /// There is no message of that number, or none any more.
     Nothing,
     /// Something else: somebody's note, a joining, a message of another chat.

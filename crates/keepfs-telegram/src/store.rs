@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 
 use keepfs_store::{Capabilities, ObjectInfo, ObjectName, PutMode, Space, Store, StoreError};
 use parking_lot::{Mutex, RwLock};
@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::attempt::{self, Attempt, Numbers};
 use crate::error::TelegramError;
 use crate::flow::PARTS_MAX;
+use crate::index::Spot;
 use crate::index_file;
 use crate::listener;
 use crate::place::Place;
@@ -74,7 +75,6 @@ impl TelegramStore {
             refreshed: tokio::sync::Mutex::new(None),
             create: wish.create,
             found: AtomicBool::new(false),
-            announced: AtomicU32::new(0),
             beginning: tokio::sync::Mutex::new(()),
         });
         runtime.spawn(listener::listen(Arc::downgrade(&shelf)));
@@ -95,36 +95,60 @@ impl TelegramStore {
         }
         let (shelf, uploads) = (&self.shelf, self.shelf.directory.join("uploads"));
         shelf.refresh().await?;
-        let older = shelf.index.lock().spots(name);
+        let mut older = shelf.index.lock().spots(name);
         if mode == PutMode::Create && !older.is_empty() {
             return self.settle(name, source, &uploads);
         }
-        let settings = &shelf.pool.settings;
-        let numbers = Numbers { file_id: settings.random_id(), random_id: settings.random_id() };
-        let mut attempt = match source.parts() {
-            // One part is sent again faster than its record is kept.
-            1 => Attempt::fleeting(numbers, len),
-            _ => Attempt::resume_or_begin(&uploads, name, numbers, len)?,
+        let spot = match self.send(name, source, &uploads).await? {
+            Some(spot) => spot,
+            // The server has forgotten, or does not like, what was sent before: from the beginning.
+            None => self.send(name, source, &uploads).await?.ok_or_else(|| {
+                StoreError::io_soon(format!("{name}: what was kept of an upload is of no use"))
+            })?,
         };
-        match shelf.upload(name, source, &mut attempt).await {
-            Ok(spot) => {
-                attempt.end();
-                // Where the next machine begins to look; the next put tries again if this fails.
-                let _ = shelf.renew_anchor(&shelf.volume(spot.volume)?).await;
-            }
-            Err(error) => {
-                if matches!(error, TelegramError::Refused { .. }) {
-                    // Whatever the server has against this attempt, it would have it again.
-                    attempt.end();
-                }
-                return Err(error.into());
-            }
-        }
+        // Where the next machine begins to look; the next put tries again if this fails.
+        let _ = shelf.renew_anchor(&shelf.volume(spot.volume)?).await;
+        // An upload that goes on may find its own message there.
+        older.retain(|other| *other != spot);
         if !older.is_empty() {
             // The new message counts already. One that stays is deleted by the next put or delete of this name.
             let _ = shelf.delete(name, &older).await;
         }
         Ok(())
+    }
+
+    /// Sends an object, going on with an attempt that was kept; nothing if the server refuses to go on with it.
+    async fn send(
+        &self,
+        name: &ObjectName,
+        source: &Source<'_>,
+        uploads: &Path,
+    ) -> Result<Option<Spot>, TelegramError> {
+        let settings = &self.shelf.pool.settings;
+        let numbers = || Numbers { file_id: settings.random_id(), random_id: settings.random_id() };
+        let len = source.len();
+        let mut attempt = match source.parts() {
+            // One part is sent again faster than its record is kept.
+            1 => Attempt::fleeting(numbers(), len),
+            _ => Attempt::resume_or_begin(uploads, name, numbers(), len)?,
+        };
+        if !attempt.fits(source)? {
+            attempt.end();
+            attempt = Attempt::resume_or_begin(uploads, name, numbers(), len)?;
+        }
+        let is_resumed = attempt.is_resumed;
+        match self.shelf.upload(name, source, &mut attempt).await {
+            Ok(spot) => {
+                attempt.end();
+                Ok(Some(spot))
+            }
+            Err(error @ TelegramError::Refused { .. }) => {
+                // Whatever the server has against this attempt, it would have it again.
+                attempt.end();
+                if is_resumed { Ok(None) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// There is an object of this name: ours, if this machine was sending exactly it when it was stopped.

@@ -12,7 +12,7 @@ const VOLUME: &str = "volume:";
 /// What people read in the description.
 const SENTENCE: &str = "Sealed files of keepfs. Please do not post or delete here.";
 /// First words of the message that says that the store goes on in another channel.
-const CONTINUES: &str = "keepfs: continued in volume ";
+const CONTINUES: &str = "keepfs: continued in channel ";
 /// Longest tag, in bytes.
 const TAG_LEN_MAX: usize = 64;
 
@@ -103,13 +103,13 @@ pub(crate) fn is_title_of(title: &str, name: &str) -> bool {
             .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The message that ends a volume.
-pub(crate) fn continues(number: u32) -> String {
-    format!("{CONTINUES}{number}")
+/// The message that leads from one volume to the next.
+pub(crate) fn continues(channel: i64) -> String {
+    format!("{CONTINUES}{channel}")
 }
 
-/// The number of the volume that the store goes on in, if a message says so.
-pub(crate) fn continued_in(text: &str) -> Option<u32> {
+/// The channel that the store goes on in, if a message says so.
+pub(crate) fn continued_in(text: &str) -> Option<i64> {
     text.strip_prefix(CONTINUES)?.parse().ok()
 }
 
@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn only_the_exact_message_ends_a_volume() {
         assert_eq!(continued_in(&continues(2)), Some(2));
-        assert_eq!([continued_in("keepfs: continued in volume two"), continued_in("")], [None, None]);
+        assert_eq!([continued_in("keepfs: continued in channel two"), continued_in("")], [None, None]);
     }
 }
