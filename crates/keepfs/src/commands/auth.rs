@@ -111,7 +111,8 @@ impl Source<'_> {
     /// The secret, if it is not for the terminal to give.
     fn told(&self) -> Result<Option<Password>> {
         if let Some(path) = self.file {
-            let file = File::open(path).doing("open the file").map_err(|failure| failure.at(path.display()))?;
+            let file =
+                File::open(path).doing("open the file").map_err(|failure| failure.at(path.display()))?;
             return password::read_limited(file, &path.display().to_string()).map(Some);
         }
         match std::env::var_os(self.variable) {
@@ -187,8 +188,14 @@ fn tell(account: Option<Account>, json: bool) {
     }
     match account {
         Some(account) => {
-            println!("This machine is logged in to Telegram as {} ({}).", printable(&account.name), account.id);
-            println!("keepfs is an unofficial client of the Telegram API. Its owner can end accounts at any time:");
+            println!(
+                "This machine is logged in to Telegram as {} ({}).",
+                printable(&account.name),
+                account.id
+            );
+            println!(
+                "keepfs is an unofficial client of the Telegram API. Its owner can end accounts at any time:"
+            );
             println!("keep a second copy of what you cannot lose.");
         }
         None => println!("This machine is not logged in to Telegram."),

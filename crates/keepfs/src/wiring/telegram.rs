@@ -112,7 +112,8 @@ fn endpoint(server: &str) -> Result<Endpoint> {
     let address =
         server.parse().map_err(|_| Failure::usage("write ADDRESS:PORT").at("KEEPFS_TELEGRAM_SERVER"))?;
     let path = text(KEY)?.ok_or_else(|| Failure::usage("a test server shares a key in a file").at(KEY))?;
-    let bytes = read_limited(Path::new(&path)).map_err(|error| Failure::failed(error.to_string()).at(&path))?;
+    let bytes =
+        read_limited(Path::new(&path)).map_err(|error| Failure::failed(error.to_string()).at(&path))?;
     let key = bytes.and_then(|bytes| AuthKey::new(&bytes));
     Ok(Endpoint { address, key: key.ok_or_else(|| Failure::usage("this is no key of 256 bytes").at(KEY))? })
 }
@@ -124,10 +125,11 @@ pub(crate) fn telegram_failure(error: &TelegramError) -> Failure {
         TelegramError::NotLoggedIn
         | TelegramError::SessionEnded { .. }
         | TelegramError::SessionDuplicated
-        | TelegramError::SessionUnreadable { .. } => failure.advise("log in with 'keepfs auth --phone NUMBER'"),
-        TelegramError::SessionLost => {
-            failure.advise("try again on another network; if it stays so, run 'keepfs auth --logout' and log in")
+        | TelegramError::SessionUnreadable { .. } => {
+            failure.advise("log in with 'keepfs auth --phone NUMBER'")
         }
+        TelegramError::SessionLost => failure
+            .advise("try again on another network; if it stays so, run 'keepfs auth --logout' and log in"),
         TelegramError::WrongCode | TelegramError::CodeExpired => failure.advise("run the command again"),
         TelegramError::WrongPassword => Failure::new(Exit::WrongPassword, error.to_string()),
         TelegramError::Wait { .. } => failure.advise("do not try again before: each attempt makes it longer"),

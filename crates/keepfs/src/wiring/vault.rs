@@ -126,7 +126,9 @@ pub(crate) fn kdf_of(memory: Option<Size>) -> Result<KdfParams> {
 /// Refuses a store that holds a vault, before anything is asked of the user.
 pub(crate) fn check_vacant(url: &str) -> Result<()> {
     match super::failures::open_url(url, OpenOptions::default()) {
-        Ok(store) if matches!(holds_vault(&*store), Ok(true)) => Err(fs_failure(&FsError::VaultExists).at(url)),
+        Ok(store) if matches!(holds_vault(&*store), Ok(true)) => {
+            Err(fs_failure(&FsError::VaultExists).at(url))
+        }
         // Whatever else is wrong with it shows when it is opened to be used.
         _ => Ok(()),
     }
