@@ -20,7 +20,7 @@ use crate::server::{Server, Verdict, send_later};
 use crate::wire::envelope::{Envelope, KeyId};
 use crate::wire::key_exchange::KeyExchange;
 use crate::wire::message_id::{self, Kind};
-use crate::wire::salts;
+use crate::wire::salts::Salts;
 use crate::wire::transport::{FRAME_LEN_MAX, FrameReader};
 
 const CONTAINER: u32 = 0x73f1_f8dc;
@@ -78,8 +78,9 @@ impl Connection {
         }
         let Some(key) = self.server.key(key_id) else { return Ok(self.end_with(KEY_UNKNOWN)) };
         let envelope = Envelope::open(&key, &mut frame)?;
-        let owner = Owner { key_id, key, session: envelope.session };
-        if !salts::is_valid(key_id, envelope.salt) {
+        let salts = Salts { key: key_id, period_s: self.server.salt_period_s() };
+        let owner = Owner { key_id, key, session: envelope.session, salts };
+        if !salts.is_valid(envelope.salt) {
             self.refuse_salt(&owner, &envelope);
             return Ok(Flow::Go);
         }
@@ -101,7 +102,7 @@ impl Connection {
             let created = tl::types::NewSessionCreated {
                 first_msg_id: envelope.message_id,
                 unique_id: owner.session,
-                server_salt: salts::current(key_id),
+                server_salt: owner.salts.current(),
             };
             self.notice(owner, true, tl::enums::NewSession::Created(created).to_bytes());
         }
@@ -128,7 +129,7 @@ impl Connection {
             bad_msg_id: envelope.message_id,
             bad_msg_seqno: envelope.sequence,
             error_code: 48,
-            new_server_salt: salts::current(owner.key_id),
+            new_server_salt: owner.salts.current(),
         };
         self.notice(owner, false, tl::enums::BadMsgNotification::BadServerSalt(bad).to_bytes());
     }
@@ -164,6 +165,10 @@ impl Connection {
             CONTAINER | PACKED => Err(Error::Protocol("messages are nested too deeply")),
             tl::functions::Ping::CONSTRUCTOR_ID | tl::functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
                 let ping_id = i64::deserialize(cursor).map_err(|_| Error::Protocol("a ping is cut off"))?;
+                // Only the ping that asks for a disconnection has seconds behind its number.
+                if let Some(delay_s) = i32::deserialize(cursor).ok().and_then(|s| u64::try_from(s).ok()) {
+                    self.link.end_when_silent_for(Duration::from_secs(delay_s.max(1)))?;
+                }
                 let pong = tl::types::Pong { msg_id: message_id, ping_id };
                 self.answer(owner, false, tl::enums::Pong::Pong(pong).to_bytes());
                 Ok(Flow::Go)
@@ -173,7 +178,7 @@ impl Connection {
                 let salts = tl::types::FutureSalts {
                     req_msg_id: message_id,
                     now: crate::wire::time_s(),
-                    salts: tl::RawVec(salts::announced(owner.key_id, wanted)),
+                    salts: tl::RawVec(owner.salts.announced(wanted)),
                 };
                 self.answer(owner, false, tl::enums::FutureSalts::Salts(salts).to_bytes());
                 Ok(Flow::Go)

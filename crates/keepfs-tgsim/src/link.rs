@@ -7,7 +7,7 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grammers_crypto::AuthKey;
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::wire::envelope::{Envelope, KeyId};
 use crate::wire::message_id::{Kind, MessageIds};
-use crate::wire::salts;
+use crate::wire::salts::Salts;
 use crate::wire::transport::FrameWriter;
 
 /// Answers that wait for a slow client. Each has at most a frame's length.
@@ -27,6 +27,7 @@ pub(crate) struct Owner {
     pub(crate) key_id: KeyId,
     pub(crate) key: Arc<AuthKey>,
     pub(crate) session: i64,
+    pub(crate) salts: Salts,
 }
 
 /// What leaves a connection.
@@ -96,6 +97,11 @@ impl Link {
         let _ = self.outgoing.try_send(outgoing);
     }
 
+    /// Ends the connection when the client is silent for longer.
+    pub(crate) fn end_when_silent_for(&self, silence: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(silence))?)
+    }
+
     /// Ends the connection at once; what waits is lost.
     pub(crate) fn close(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
@@ -141,7 +147,7 @@ impl Writer {
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 }
                 let envelope = Envelope {
-                    salt: salts::current(owner.key_id),
+                    salt: owner.salts.current(),
                     session: owner.session,
                     message_id: self.ids.next(kind),
                     sequence: self.contents.wrapping_mul(2) | i32::from(is_content),

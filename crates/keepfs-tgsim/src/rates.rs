@@ -40,6 +40,17 @@ fn flood_wait() -> String {
     "FLOOD_WAIT".to_owned()
 }
 
+/// The error that paying accounts never get.
+const FLOOD_PREMIUM_WAIT: &str = "FLOOD_PREMIUM_WAIT";
+
+/// What one request uses.
+pub(crate) struct Cost<'a> {
+    pub(crate) user: i64,
+    pub(crate) is_premium: bool,
+    pub(crate) method: &'a str,
+    pub(crate) bytes: u64,
+}
+
 struct Bucket {
     filled: f64,
     at: Instant,
@@ -59,10 +70,15 @@ impl Rates {
     }
 
     /// Takes what a request costs, or tells the error to answer. `now` is the time.
-    pub(crate) fn take(&mut self, user: i64, method: &str, bytes: u64, now: Instant) -> Result<(), String> {
-        for (index, rate) in self.rates.iter().enumerate().filter(|(_, rate)| rate.method == method) {
-            let cost = if rate.unit == Unit::Bytes { bytes as f64 } else { 1.0 };
-            let bucket = self.buckets.entry((user, index)).or_insert(Bucket { filled: rate.burst, at: now });
+    pub(crate) fn take(&mut self, cost: &Cost, now: Instant) -> Result<(), String> {
+        let rates = self.rates.iter().enumerate();
+        let is_meant = |rate: &Rate| {
+            rate.method == cost.method && !(cost.is_premium && rate.error == FLOOD_PREMIUM_WAIT)
+        };
+        for (index, rate) in rates.filter(|(_, rate)| is_meant(rate)) {
+            let full = Bucket { filled: rate.burst, at: now };
+            let bucket = self.buckets.entry((cost.user, index)).or_insert(full);
+            let cost = if rate.unit == Unit::Bytes { cost.bytes as f64 } else { 1.0 };
             let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
             bucket.filled = (bucket.filled + passed * rate.per_second).min(rate.burst);
             bucket.at = now;
@@ -93,7 +109,10 @@ mod tests {
         let text = r#"{"method": "m", "per_second": 0.5, "burst": 3}"#;
         rates.set(vec![serde_json::from_str(text).unwrap()]);
         let start = Instant::now();
-        let mut take = |user, after_s| rates.take(user, "m", 0, start + Duration::from_secs(after_s));
+        let mut take = |user, after_s| {
+            let cost = Cost { user, is_premium: false, method: "m", bytes: 0 };
+            rates.take(&cost, start + Duration::from_secs(after_s))
+        };
         assert!((0..3).all(|_| take(1, 0).is_ok()));
         assert_eq!(take(1, 0), Err("FLOOD_WAIT_2".to_owned()));
         assert_eq!(take(1, 1), Err("FLOOD_WAIT_1".to_owned()));
@@ -108,8 +127,13 @@ mod tests {
         let text = r#"{"method": "m", "per_second": 100, "burst": 150, "unit": "bytes", "error": "FLOOD_PREMIUM_WAIT"}"#;
         rates.set(vec![serde_json::from_str(text).unwrap()]);
         let now = Instant::now();
-        assert_eq!(rates.take(1, "m", 350, now), Ok(()));
-        assert_eq!(rates.take(1, "m", 50, now), Err("FLOOD_PREMIUM_WAIT_3".to_owned()));
-        assert_eq!(rates.take(1, "m", 50, now + Duration::from_secs(3)), Ok(()));
+        let mut take = |is_premium, bytes, after_s| {
+            let cost = Cost { user: 1, is_premium, method: "m", bytes };
+            rates.take(&cost, now + Duration::from_secs(after_s))
+        };
+        assert_eq!(take(false, 350, 0), Ok(()));
+        assert_eq!(take(false, 50, 0), Err("FLOOD_PREMIUM_WAIT_3".to_owned()));
+        assert_eq!(take(true, 50, 0), Ok(()));
+        assert_eq!(take(false, 50, 3), Ok(()));
     }
 }

@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::error::Result;
 use crate::faults::{Action, Faults, PUSH};
 use crate::link::{Link, Outgoing, Owner};
-use crate::rates::Rates;
+use crate::rates::{Cost, Rates};
 use crate::request::Request;
 use crate::wire::envelope::KeyId;
 use crate::wire::message_id::Kind;
@@ -219,8 +219,13 @@ impl Server {
             }
         }
         if let Some(user) = world.user_of(owner.key_id) {
-            let cost = request.content_len();
-            let taken = self.rates.lock().take(user, request.method(), cost, Instant::now());
+            let cost = Cost {
+                user,
+                is_premium: world.accounts.get(&user).is_some_and(|account| account.is_premium),
+                method: request.method(),
+                bytes: request.content_len(),
+            };
+            let taken = self.rates.lock().take(&cost, Instant::now());
             if let Err(message) = taken {
                 return (Err(Refusal { code: 420, message }), Vec::new());
             }
@@ -281,6 +286,11 @@ impl Server {
     /// Ends every connection.
     pub(crate) fn drop_connections(&self) {
         self.links.lock().values().for_each(|link| link.close());
+    }
+
+    /// Seconds after which another salt is wanted.
+    pub(crate) fn salt_period_s(&self) -> i32 {
+        self.world.lock().settings.salt_period_s
     }
 
     /// Milliseconds that an answer is on its way.

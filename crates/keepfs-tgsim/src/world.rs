@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) channels: BTreeMap<i64, Channel>,
     mailboxes: HashMap<Place, Mailbox>,
     pub(crate) documents: BTreeMap<i64, Document>,
+    /// How many messages hold each document.
+    holders: HashMap<i64, usize>,
     /// Channels that were deleted still hold their number.
     channels_made: i64,
     documents_made: i64,
@@ -68,6 +70,7 @@ impl World {
             channels: BTreeMap::new(),
             mailboxes: HashMap::new(),
             documents: BTreeMap::new(),
+            holders: HashMap::new(),
             channels_made: 0,
             documents_made: 0,
             reference_epoch: 1,
@@ -112,18 +115,55 @@ impl World {
             }
             Record::ChannelGone { channel } => {
                 self.channels.remove(channel);
-                self.mailboxes.remove(&Place::Channel(*channel));
+                let mailbox = self.mailboxes.remove(&Place::Channel(*channel)).unwrap_or_default();
+                mailbox.messages.into_values().for_each(|message| self.let_go(message.document));
             }
             Record::Document(document) => {
                 self.documents_made = self.documents_made.max(document.id - FIRST_DOCUMENT + 1);
                 self.documents.insert(document.id, document.clone());
             }
-            Record::Posted { place, message } => self.mailbox_mut(*place).post(message.clone()),
-            Record::Edited { place, id, edit } => self.mailbox_mut(*place).edit(*id, edit),
-            Record::Deleted { place, ids } => self.mailbox_mut(*place).delete(ids),
+            Record::Posted { place, message } => {
+                self.hold(message.document);
+                self.mailbox_mut(*place).post(message.clone());
+            }
+            Record::Edited { place, id, edit } => {
+                let before = self.document_at(*place, *id);
+                self.hold(edit.document);
+                self.mailbox_mut(*place).edit(*id, edit);
+                self.let_go(before);
+            }
+            Record::Deleted { place, ids } => {
+                let before: Vec<_> = ids.iter().map(|id| self.document_at(*place, *id)).collect();
+                self.mailbox_mut(*place).delete(ids);
+                before.into_iter().for_each(|document| self.let_go(document));
+            }
             Record::Pinned { place, id, is_pinned } => self.mailbox_mut(*place).pin(*id, *is_pinned),
             Record::ReferencesExpired => self.reference_epoch = self.reference_epoch.wrapping_add(1),
         }
+    }
+
+    fn document_at(&self, place: Place, id: i32) -> Option<i64> {
+        self.known_mailbox(place)?.messages.get(&id)?.document
+    }
+
+    fn hold(&mut self, document: Option<i64>) {
+        if let Some(document) = document {
+            *self.holders.entry(document).or_default() += 1;
+        }
+    }
+
+    /// A document that no message holds any more is gone, with its file.
+    fn let_go(&mut self, document: Option<i64>) {
+        let Some(document) = document else { return };
+        let left = self.holders.get(&document).map_or(0, |count| count.saturating_sub(1));
+        if left > 0 {
+            self.holders.insert(document, left);
+            return;
+        }
+        self.holders.remove(&document);
+        self.documents.remove(&document);
+        // A file that cannot be removed is only space; nobody can ask for it.
+        let _ = std::fs::remove_file(self.document_path(document));
     }
 
     fn set_key_state(&mut self, key: KeyId, state: &KeyState) {

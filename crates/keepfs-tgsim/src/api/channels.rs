@@ -8,7 +8,7 @@ use super::shapes::View;
 use super::{Answer, Call, Push, Refusal, bad, wide};
 use crate::wire::time_s;
 use crate::world::channel::{Channel, access_hash};
-use crate::world::mailbox::{Message, Place};
+use crate::world::mailbox::{Message, Place, Service};
 use crate::world::record::Record;
 
 /// Characters of a title and of a description.
@@ -41,17 +41,8 @@ impl Call<'_> {
         };
         self.world.commit(&Record::Channel(channel))?;
         let place = Place::Channel(id);
-        let message = Message {
-            id: 1,
-            date_s: time_s(),
-            edit_date_s: None,
-            sender: user,
-            text: String::new(),
-            document: None,
-            created: Some(title),
-            random_id: None,
-            pts: 0,
-        };
+        let service = Some(Service::Created(title));
+        let message = Message { service, ..Message::blank(1, user, time_s()) };
         let posted = self.change(&Record::Posted { place, message }, place)?;
         let made = types::UpdateChannel { channel_id: id }.into();
         let updates = [Some(made), posted].into_iter().flatten().collect();

@@ -161,17 +161,7 @@ mod tests {
     fn mailbox() -> Mailbox {
         let mut mailbox = Mailbox::default();
         for id in 1..=250 {
-            mailbox.post(Message {
-                id,
-                date_s: 1_000 + id,
-                edit_date_s: None,
-                sender: 1,
-                text: String::new(),
-                document: None,
-                created: None,
-                random_id: None,
-                pts: 0,
-            });
+            mailbox.post(Message::blank(id, 1, 1_000 + id));
         }
         mailbox
     }

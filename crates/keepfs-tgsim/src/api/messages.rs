@@ -1,12 +1,14 @@
 //! Writing: messages are sent once, edited, pinned and deleted.
 
+use std::collections::BTreeSet;
+
 use grammers_tl_types::{Serializable, enums, functions as f, types};
 
 use super::shapes::View;
 use super::{Answer, Call, Push, Refusal, bad};
 use crate::wire::time_s;
 use crate::world::channel::access_hash;
-use crate::world::mailbox::{Change, Edit, Event, Message, Place, Since};
+use crate::world::mailbox::{Change, Edit, Event, Message, Place, Service, Since};
 use crate::world::record::Record;
 
 /// Messages that one request may delete.
@@ -89,18 +91,10 @@ impl Call<'_> {
             return self.repeat(place, id, draft.random_id);
         }
         let document = draft.media.map(|media| self.media(media)).transpose()?;
-        let message = Message {
-            id: self.world.mailbox(place).next_id(),
-            date_s: time_s(),
-            edit_date_s: None,
-            sender: user,
-            text,
-            document,
-            created: None,
-            random_id: Some(draft.random_id),
-            pts: 0,
-        };
-        let sent = types::UpdateMessageId { id: message.id, random_id: draft.random_id };
+        let id = self.world.mailbox(place).next_id();
+        let random_id = Some(draft.random_id);
+        let message = Message { text, document, random_id, ..Message::blank(id, user, time_s()) };
+        let sent = types::UpdateMessageId { id, random_id: draft.random_id };
         let update = self.change(&Record::Posted { place, message }, place)?;
         let updates = [Some(sent.into()), update].into_iter().flatten().collect();
         Ok(View { world: self.world, user }.updates(Some(place), updates))
@@ -109,7 +103,8 @@ impl Call<'_> {
     /// Answers a message that was sent before: the original, as a change that changes nothing.
     fn repeat(&mut self, place: Place, id: i32, random_id: i64) -> Answer {
         let user = self.user()?;
-        let Some(pts) = self.world.mailbox(place).messages.get(&id).map(|message| message.pts) else {
+        let known = self.world.mailbox(place).messages.get(&id).map(|message| message.pts);
+        let Some(pts) = known.filter(|_| !self.world.settings.repeats_are_errors) else {
             return Err(Refusal::new(500, "RANDOM_ID_DUPLICATE"));
         };
         let view = View { world: self.world, user };
@@ -143,7 +138,7 @@ impl Call<'_> {
         let place = self.place(&request.peer)?;
         self.check_writer(place)?;
         let Some(message) = self.visible(place, request.id) else { return bad("MESSAGE_ID_INVALID") };
-        if message.created.is_some() {
+        if message.service.is_some() {
             return bad("MESSAGE_EDIT_TIME_EXPIRED");
         }
         let has_media = message.document.is_some() || request.media.is_some();
@@ -170,13 +165,21 @@ impl Call<'_> {
     }
 
     pub(crate) fn update_pinned_message(&mut self, request: f::messages::UpdatePinnedMessage) -> Answer {
-        let place = self.place(&request.peer)?;
+        let (user, place, id) = (self.user()?, self.place(&request.peer)?, request.id);
         self.check_writer(place)?;
-        if self.visible(place, request.id).is_none() {
+        if self.visible(place, id).is_none() {
             return bad("MESSAGE_ID_INVALID");
         }
-        let record = Record::Pinned { place, id: request.id, is_pinned: !request.unpin };
-        self.answer_change(&record, place)
+        let pinned = self.change(&Record::Pinned { place, id, is_pinned: !request.unpin }, place)?;
+        let mut updates: Vec<enums::Update> = pinned.into_iter().collect();
+        let is_announced = matches!(place, Place::Channel(_)) && !request.unpin && !updates.is_empty();
+        if is_announced {
+            let number = self.world.mailbox(place).next_id();
+            let service = Some(Service::Pinned(id));
+            let message = Message { service, ..Message::blank(number, user, time_s()) };
+            updates.extend(self.change(&Record::Posted { place, message }, place)?);
+        }
+        Ok(View { world: self.world, user }.updates(Some(place), updates))
     }
 
     pub(crate) fn unpin_all_messages(&mut self, request: f::messages::UnpinAllMessages) -> Answer {
@@ -208,7 +211,8 @@ impl Call<'_> {
             return bad("LIMIT_INVALID");
         }
         let before = self.world.mailbox(place).pts;
-        let ids: Vec<i32> = ids.iter().copied().filter(|id| self.visible(place, *id).is_some()).collect();
+        let ids: BTreeSet<i32> = ids.iter().copied().collect();
+        let ids: Vec<i32> = ids.into_iter().filter(|id| self.visible(place, *id).is_some()).collect();
         if !ids.is_empty() {
             self.change(&Record::Deleted { place, ids }, place)?;
         }

@@ -8,7 +8,7 @@ use crate::world::World;
 use crate::world::account::Account;
 use crate::world::channel::{Channel, access_hash};
 use crate::world::document::Document;
-use crate::world::mailbox::{Change, Event, Message, Place};
+use crate::world::mailbox::{Change, Event, Message, Place, Service};
 
 /// An account's view of the state.
 #[derive(Clone, Copy)]
@@ -67,8 +67,8 @@ impl View<'_> {
     pub(crate) fn message(&self, place: Place, message: &Message) -> enums::Message {
         let is_saved = matches!(place, Place::Saved(_));
         let from_id = is_saved.then(|| peer(Place::Saved(message.sender)));
-        if let Some(title) = &message.created {
-            return self.first_message(place, message, title);
+        if let Some(service) = &message.service {
+            return self.service(place, message, service);
         }
         let mut out = wide::message(&peer(place));
         out.id = message.id;
@@ -89,7 +89,13 @@ impl View<'_> {
         out.into()
     }
 
-    fn first_message(&self, place: Place, message: &Message, title: &str) -> enums::Message {
+    fn service(&self, place: Place, message: &Message, service: &Service) -> enums::Message {
+        let (action, pinned) = match service {
+            Service::Created(title) => {
+                (types::MessageActionChannelCreate { title: title.clone() }.into(), None)
+            }
+            Service::Pinned(id) => (enums::MessageAction::PinMessage, Some(*id)),
+        };
         types::MessageService {
             out: message.sender == self.user,
             mentioned: false,
@@ -102,9 +108,9 @@ impl View<'_> {
             from_id: None,
             peer_id: peer(place),
             saved_peer_id: None,
-            reply_to: None,
+            reply_to: pinned.map(wide::reply_to),
             date: message.date_s,
-            action: types::MessageActionChannelCreate { title: title.to_owned() }.into(),
+            action,
             reactions: None,
             ttl_period: None,
         }

@@ -55,6 +55,13 @@ pub(crate) fn message_media_document() -> types::MessageMediaDocument {
     types::MessageMediaDocument::from_bytes(&ZEROS).expect(IS_COMPLETE)
 }
 
+/// A reference to another message of the same chat.
+pub(crate) fn reply_to(id: i32) -> enums::MessageReplyHeader {
+    let mut header = types::MessageReplyHeader::from_bytes(&ZEROS).expect(IS_COMPLETE);
+    header.reply_to_msg_id = Some(id);
+    header.into()
+}
+
 /// The rights of a channel's creator: everything that is about messages, members and the channel's data.
 pub(crate) fn admin_rights() -> types::ChatAdminRights {
     const GIVEN: u32 = 0b1_1010_1011_1111;
@@ -73,6 +80,7 @@ mod tests {
         channel();
         full_channel();
         message_media_document();
+        reply_to(1);
         let rights = admin_rights();
         assert!(
             rights.post_messages && rights.edit_messages && rights.delete_messages && rights.pin_messages

@@ -26,11 +26,39 @@ pub(crate) struct Message {
     pub(crate) sender: i64,
     pub(crate) text: String,
     pub(crate) document: Option<i64>,
-    /// The title that a channel got with this, its first message.
-    pub(crate) created: Option<String>,
+    /// What Telegram itself says with this message.
+    #[serde(default)]
+    pub(crate) service: Option<Service>,
     pub(crate) random_id: Option<i64>,
     #[serde(default)]
     pub(crate) pts: i32,
+}
+
+/// A message that nobody wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Service {
+    /// The channel was made, with this title.
+    Created(String),
+    /// The message with this number was pinned.
+    Pinned(i32),
+}
+
+impl Message {
+    /// A message without content.
+    pub(crate) fn blank(id: i32, sender: i64, date_s: i32) -> Message {
+        Message {
+            id,
+            date_s,
+            edit_date_s: None,
+            sender,
+            text: String::new(),
+            document: None,
+            service: None,
+            random_id: None,
+            pts: 0,
+        }
+    }
 }
 
 /// What an edit changes.
@@ -164,17 +192,7 @@ mod tests {
     use super::*;
 
     fn message(id: i32) -> Message {
-        Message {
-            id,
-            date_s: 0,
-            edit_date_s: None,
-            sender: 1,
-            text: id.to_string(),
-            document: None,
-            created: None,
-            random_id: Some(i64::from(id) + 100),
-            pts: 0,
-        }
+        Message { text: id.to_string(), random_id: Some(i64::from(id) + 100), ..Message::blank(id, 1, 0) }
     }
 
     #[test]

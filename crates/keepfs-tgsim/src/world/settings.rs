@@ -21,6 +21,11 @@ pub struct Settings {
     pub parts_max_premium: i32,
     /// Whether a message that is sent again under its `random_id` is recognised.
     pub remembers_random_ids: bool,
+    /// Whether such a message is answered with an error (500 RANDOM_ID_DUPLICATE) instead of the first one. Both
+    /// were seen of Telegram.
+    pub repeats_are_errors: bool,
+    /// Seconds after which the server wants another salt.
+    pub salt_period_s: i32,
     /// The data centre whose accounts these are; others answer PHONE_MIGRATE.
     pub home_dc: i32,
     /// The data centre that keeps new documents; others answer FILE_MIGRATE.
@@ -39,6 +44,8 @@ impl Default for Settings {
             parts_max: 4_000,
             parts_max_premium: 8_000,
             remembers_random_ids: true,
+            repeats_are_errors: false,
+            salt_period_s: 3_600,
             home_dc: 2,
             document_dc: 2,
             round_trip_ms: 0,

@@ -73,6 +73,28 @@ async fn a_channel_is_closed_to_strangers_and_gone_when_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pinning_in_a_channel_takes_a_number_of_its_own() {
+    let mut door = Door::open();
+    let client = door.client();
+    let channel = client.channel("vault").await;
+    let peer = peer_of(&channel);
+    let id = client.say(&peer, "pinned").await.id;
+    let pin = |unpin| f::messages::UpdatePinnedMessage {
+        silent: true,
+        unpin,
+        pm_oneside: false,
+        peer: peer.clone(),
+        id,
+    };
+    client.invoke(&pin(false)).await.unwrap();
+    client.invoke(&pin(false)).await.unwrap();
+    client.invoke(&pin(true)).await.unwrap();
+    assert_eq!(client.say(&peer, "next").await.id, id + 2);
+    let history = client.history(&peer, 0).await;
+    assert!(matches!(&history[1], enums::Message::Service(service) if service.id == id + 1), "{history:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_newest_messages_of_a_channel_can_be_reached() {
     let mut door = Door::open();
     door.control.set(json!({"visible_history": 5}));

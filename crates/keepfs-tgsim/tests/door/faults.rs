@@ -1,5 +1,7 @@
 //! Faults on demand: each does what its name says, as often as was asked.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use grammers_mtsender::InvocationError;
@@ -121,6 +123,42 @@ async fn rates_tell_a_wait_that_is_enough() {
     assert_eq!(refusal(client.invoke(&request).await), "420 FLOOD_WAIT_1");
     tokio::time::sleep(Duration::from_secs(1)).await;
     client.invoke(&request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn salts_may_change_while_a_client_talks() {
+    let mut door = Door::open();
+    door.control.set(json!({"salt_period_s": 1}));
+    let client = door.client();
+    for number in 0..12 {
+        client.say(&own(), &number.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(client.history(&own(), 0).await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rubbish_ends_a_connection_and_nothing_else() {
+    let mut door = Door::open();
+    let client = door.client();
+    let address = door.server.addresses()[0].1;
+    let noise = noise(4_096);
+    for len in 0..200 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut payload = noise[len..2 * len].to_vec();
+        if len % 2 == 0 {
+            // Without a key's number it counts as unencrypted.
+            payload.iter_mut().take(8).for_each(|byte| *byte = 0);
+        }
+        let mut frame = ((payload.len() + 12) as u32).to_le_bytes().to_vec();
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        frame.extend(crc32fast::hash(&frame).to_le_bytes());
+        stream.write_all(&frame).unwrap();
+        // The server may have ended the connection already.
+        let _ = stream.write_all(&noise[..len]);
+    }
+    client.say(&own(), "still there").await;
 }
 
 #[test]

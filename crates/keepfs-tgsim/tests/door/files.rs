@@ -71,6 +71,39 @@ async fn a_missing_part_is_named_and_the_upload_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_lives_as_long_as_a_message_holds_it() {
+    let mut door = Door::open();
+    let client = door.client();
+    let channel = client.channel("vault").await;
+    let first = client.upload(&own(), "d", &noise(5_000)).await;
+    let document = document_of(&first);
+    let id = types::InputDocument {
+        id: document.id,
+        access_hash: document.access_hash,
+        file_reference: document.file_reference.clone(),
+    };
+    let media = types::InputMediaDocument {
+        spoiler: false,
+        id: id.into(),
+        video_cover: None,
+        video_timestamp: None,
+        ttl_seconds: None,
+        query: None,
+    };
+    let nothing = types::InputFileBig { id: 0, parts: 0, name: String::new() };
+    let mut request = send_media(&peer_of(&channel), nothing.into(), "d", fresh());
+    request.media = media.into();
+    let (second, _) = sent(&client.invoke(&request).await.unwrap());
+    client.invoke(&f::messages::DeleteMessages { revoke: true, id: vec![first.id] }).await.unwrap();
+    let range = get_file(&document, 0, 4_096);
+    assert!(content(client.invoke(&range).await.unwrap()) == noise(5_000)[..4_096]);
+    let delete = f::channels::DeleteMessages { channel: input_of(&channel), id: vec![second.id] };
+    client.invoke(&delete).await.unwrap();
+    assert_eq!(refusal(client.invoke(&range).await), "400 LOCATION_INVALID");
+    assert_eq!(door.control.counter("/uploads/d"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_reference_is_renewed_by_reading_the_message() {
     let mut door = Door::open();
     let client = door.client();

@@ -53,6 +53,8 @@ async fn a_message_that_is_sent_again_is_the_first_one() {
     assert_eq!((first.id, count, repeated), (again.id, 1, 0));
     assert_eq!(client.history(&own(), 0).await.len(), 1);
     assert_eq!(door.control.counter("/repeats"), 1);
+    door.control.set(serde_json::json!({"repeats_are_errors": true}));
+    assert_eq!(refusal(client.invoke(&request).await), "500 RANDOM_ID_DUPLICATE");
     door.control.set(serde_json::json!({"remembers_random_ids": false}));
     client.invoke(&request).await.unwrap();
     assert_eq!(client.history(&own(), 0).await.len(), 2);
