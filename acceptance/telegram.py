@@ -24,7 +24,7 @@ SEED = number_from_environment("KEEPFS_SEED", 7)
 SERVER = os.path.join(TARGET, "release", "keepfs-tgsim")
 PHONE, CODE, TWO_STEP = "+15550123", "24680", "a second secret"
 API_HASH = "0123456789abcdef0123456789abcdef"
-DEADLINE_MS = "2500"
+DEADLINE_MS = "4000"
 FLOOD_SECONDS = 4
 
 

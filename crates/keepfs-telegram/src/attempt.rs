@@ -159,6 +159,19 @@ pub(crate) fn forget(directory: &Path, name: &ObjectName) {
     let _ = std::fs::remove_file(path_of(directory, name));
 }
 
+/// Removes the records that nobody will go on with.
+pub(crate) fn sweep(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        if age.is_some_and(|age| age > AGE_MAX) {
+            // One that stays is never read.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn path_of(directory: &Path, name: &ObjectName) -> PathBuf {
     directory.join(format!("{}.upload", file_name(name)))
 }
@@ -232,6 +245,20 @@ mod tests {
         attempt.note_part(0, crc32fast::hash(b"ours")).unwrap();
         assert!(attempt.fits(&Source::Bytes(b"ours")).unwrap());
         assert!(!attempt.fits(&Source::Bytes(b"ous!")).unwrap());
+    }
+
+    #[test]
+    fn old_records_are_swept_and_fresh_ones_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [ObjectName::vault(), ObjectName::vault_backup()] {
+            drop(Attempt::resume_or_begin(directory.path(), &name, NUMBERS, 100).unwrap());
+        }
+        let old = File::options().write(true).open(path_of(directory.path(), &ObjectName::vault())).unwrap();
+        old.set_modified(SystemTime::now() - AGE_MAX - Duration::from_secs(1)).unwrap();
+        assert!(Attempt::kept(directory.path(), &ObjectName::vault()).is_none());
+        sweep(directory.path());
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 1);
     }
 
     #[test]

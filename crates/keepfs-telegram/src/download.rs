@@ -25,8 +25,8 @@ const WALL: u64 = 1 << 20;
 const GRAIN: u64 = 1 << 10;
 /// How often a piece is asked for when tickets are old or bytes are missing.
 const ATTEMPTS_MAX: usize = 3;
-/// The ticket for a file is old.
-const OLD_TICKET: &str = "FILE_REFERENCE_";
+/// The ticket for a file is old, or the file went with its message: the message tells which.
+const OLD_TICKETS: [&str; 3] = ["FILE_REFERENCE_", "LOCATION_INVALID", "FILE_ID_INVALID"];
 /// The file is at another data centre.
 const ELSEWHERE: &str = "FILE_MIGRATE";
 
@@ -91,7 +91,7 @@ async fn fetch(shelf: &Shelf, mut file: File, piece: Piece) -> Result<Vec<u8>> {
                 let found = bytes.len();
                 last = TelegramError::broken(format!("{found} bytes came where {} must be", piece.len));
             }
-            Err(error) if error.is_refusal(OLD_TICKET) => {
+            Err(error) if OLD_TICKETS.iter().any(|name| error.is_refusal(name)) => {
                 file.document = renew(shelf, file.spot, &file.document).await?;
                 last = error;
             }

@@ -1,8 +1,8 @@
 //! Pace: waits that the server demands are kept by everybody, and what it complained about is done more slowly.
 //!
 //! A wait belongs to a kind of request. While it lasts no request of that kind leaves this machine; who wants to
-//! send one is told how long it lasts. How many parts travel at once is halved by every complaint and grows again
-//! with every stretch of success.
+//! send one is told how long it lasts. How many parts travel at once is halved by every complaint and every broken
+//! connection, and grows again with every stretch of success.
 
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ impl Flow {
         match outcome {
             Ok(_) => lane.relax(kind),
             Err(TelegramError::Wait { wait }) => lane.demand(kind, *wait, Instant::now()),
+            // Parts that share a thin line are late together; fewer at once are in time.
+            Err(error) if error.is_broken() => lane.parts = (lane.parts / 2).max(1),
             Err(_) => {}
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grammers_tl_types as tl;
 use parking_lot::{Mutex, RwLock};
@@ -80,10 +80,15 @@ impl Pool {
         R::Return: Send + 'static,
     {
         let request = Arc::new(Quiet { query: request });
+        // A connection that has died unnoticed costs half of the time, and another one gets the other half.
+        let (began, deadline) = (Instant::now(), self.deadline(kind));
         let mut attempt = 1;
         loop {
-            match self.ask_once_at(centre, kind, Arc::clone(&request)).await {
-                Err(error) if error.is_broken() && attempt < ATTEMPTS_MAX => attempt += 1,
+            let outcome = self.ask_within(deadline / 2, centre, kind, Arc::clone(&request)).await;
+            match outcome {
+                Err(error) if error.is_broken() && attempt < ATTEMPTS_MAX && began.elapsed() < deadline => {
+                    attempt += 1;
+                }
                 outcome => return outcome,
             }
         }
@@ -95,10 +100,17 @@ impl Pool {
         R: RemoteCall + Send + Sync + 'static,
         R::Return: Send + 'static,
     {
-        self.ask_once_at(self.home(), kind, Arc::new(Quiet { query: request })).await
+        let request = Arc::new(Quiet { query: request });
+        self.ask_within(self.deadline(kind), self.home(), kind, request).await
     }
 
-    async fn ask_once_at<R>(&self, centre: Centre, kind: Kind, request: Arc<R>) -> Result<R::Return>
+    async fn ask_within<R>(
+        &self,
+        deadline: Duration,
+        centre: Centre,
+        kind: Kind,
+        request: Arc<R>,
+    ) -> Result<R::Return>
     where
         R: RemoteCall + Send + Sync + 'static,
         R::Return: Send + 'static,
@@ -107,7 +119,6 @@ impl Pool {
         let closed = |_| TelegramError::broken("the connections are closed");
         let _place = self.places.acquire().await.map_err(closed)?;
         let mut link = self.link(centre).await?;
-        let deadline = self.deadline(kind);
         let asking = tokio::spawn(async move {
             let outcome = link.invoke(&*request, deadline).await;
             (link, outcome)
@@ -195,7 +206,9 @@ impl Pool {
             self.ask_once(Kind::Message, export).await?;
         self.ensure_key(centre).await?;
         let import = tl::functions::auth::ImportAuthorization { id: ticket.id, bytes: ticket.bytes };
-        let imported = self.ask_once_at(centre, Kind::Message, Arc::new(Quiet { query: import })).await;
+        let deadline = self.deadline(Kind::Message);
+        let imported =
+            self.ask_within(deadline, centre, Kind::Message, Arc::new(Quiet { query: import })).await;
         if let Err(error) = imported {
             self.session.write().keys.remove(&centre);
             return Err(error);

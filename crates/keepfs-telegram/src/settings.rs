@@ -37,9 +37,9 @@ pub trait Machine: Send + Sync {
 pub struct Deadlines {
     /// For a connection to stand and to have said hello.
     pub connect: Duration,
-    /// For the answer to a request.
+    /// For the answer to a request, over however many connections.
     pub request: Duration,
-    /// For the answer to a request that carries a part of a file.
+    /// For the answer to a request that carries a part of a file, over however many connections.
     pub part: Duration,
 }
 

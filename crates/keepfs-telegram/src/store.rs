@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keepfs_store::{Capabilities, ObjectInfo, ObjectName, PutMode, Space, Store, StoreError};
 use parking_lot::{Mutex, RwLock};
@@ -29,6 +29,9 @@ use crate::volume_file;
 /// Threads that drive the connections: encryption of parts is what they spend their time on.
 const THREADS: usize = 2;
 
+/// Directory of the records of uploads.
+const UPLOADS: &str = "uploads";
+
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// A Telegram account's saved messages, or a channel of it, as a store.
@@ -36,6 +39,8 @@ pub struct TelegramStore {
     shelf: Arc<Shelf>,
     /// Taken away when the store is dropped.
     runtime: Option<Runtime>,
+    /// Whether somebody listens for what is pushed.
+    listens: AtomicBool,
 }
 
 /// How a place is opened.
@@ -64,6 +69,7 @@ impl TelegramStore {
             Place::SavedMessages => vec![Volume::SAVED],
             _ => volume_file::load(&directory),
         };
+        attempt::sweep(&directory.join(UPLOADS));
         let index = index_file::load(&directory.join("index"));
         let shelf = Arc::new(Shelf {
             pool,
@@ -77,13 +83,18 @@ impl TelegramStore {
             found: AtomicBool::new(false),
             beginning: tokio::sync::Mutex::new(()),
         });
-        runtime.spawn(listener::listen(Arc::downgrade(&shelf)));
-        Ok(TelegramStore { shelf, runtime: Some(runtime) })
+        Ok(TelegramStore { shelf, runtime: Some(runtime), listens: AtomicBool::new(false) })
     }
 
     fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         match &self.runtime {
-            Some(runtime) => runtime.block_on(future),
+            Some(runtime) => {
+                // Not before somebody uses the store: opening it asks nobody.
+                if !self.listens.swap(true, Ordering::Relaxed) {
+                    runtime.spawn(listener::listen(Arc::downgrade(&self.shelf)));
+                }
+                runtime.block_on(future)
+            }
             None => Err(StoreError::io_never("the store is closed")),
         }
     }
@@ -93,7 +104,7 @@ impl TelegramStore {
         if len > OBJECT_LEN_MAX {
             return Err(StoreError::too_large(name, len, OBJECT_LEN_MAX));
         }
-        let (shelf, uploads) = (&self.shelf, self.shelf.directory.join("uploads"));
+        let (shelf, uploads) = (&self.shelf, self.shelf.directory.join(UPLOADS));
         shelf.refresh().await?;
         let mut older = shelf.index.lock().spots(name);
         if mode == PutMode::Create && !older.is_empty() {
@@ -250,7 +261,7 @@ impl Store for TelegramStore {
             self.shelf.refresh().await?;
             let spots = self.shelf.index.lock().spots(name);
             self.shelf.delete(name, &spots).await?;
-            attempt::forget(&self.shelf.directory.join("uploads"), name);
+            attempt::forget(&self.shelf.directory.join(UPLOADS), name);
             Ok(())
         })
     }

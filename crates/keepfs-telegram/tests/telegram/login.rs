@@ -108,8 +108,9 @@ fn channel_that_was_deleted_is_gone_and_a_missing_one_is_not_made() {
     server.command(&json!({"command": "delete_channel", "channel": channel}));
     denied(store.get(&ObjectName::vault(), 9).unwrap_err(), "the channel is gone");
     drop(store);
-    denied(open(&settings, "files").get(&ObjectName::vault(), 9).unwrap_err(), "the channel is gone");
     let wish = keepfs_telegram::OpenWish { create: false };
+    let reopened = keepfs_telegram::TelegramStore::open("files", wish, settings.clone()).unwrap();
+    denied(reopened.get(&ObjectName::vault(), 9).unwrap_err(), "the channel is gone");
     let other = keepfs_telegram::TelegramStore::open("others", wish, settings).unwrap();
     denied(other.get(&ObjectName::vault(), 9).unwrap_err(), "there is no channel others");
 }

@@ -113,7 +113,7 @@ impl Server {
         let key = AuthKey::new(&std::fs::read(path).unwrap()).unwrap();
         let mut settings = Settings::new(Arc::new(Memory::default()), directory.join("state"));
         settings.endpoint = Some(Endpoint { address: self.address, key });
-        let deadline = Duration::from_secs(2);
+        let deadline = Duration::from_secs(4);
         settings.deadlines = Deadlines { connect: deadline, request: deadline, part: deadline };
         settings
     }
