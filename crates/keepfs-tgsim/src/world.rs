@@ -189,7 +189,7 @@ impl World {
         self.mailboxes.get(&place)
     }
 
-    /// The account that a key speaks for now.
+    /// The account that a key speaks for at this time.
     pub(crate) fn user_of(&self, key: KeyId) -> Option<i64> {
         match self.keys.get(&key)?.state {
             KeyState::SignedIn(user) => Some(user),

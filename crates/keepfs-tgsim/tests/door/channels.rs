@@ -16,11 +16,11 @@ fn difference(channel: &types::Channel, pts: i32) -> f::updates::GetChannelDiffe
 }
 
 fn texts(messages: &[enums::Message]) -> Vec<&str> {
-    let text = |message| match message {
-        &enums::Message::Message(ref message) => Some(message.message.as_str()),
+    let written = messages.iter().filter_map(|message| match message {
+        enums::Message::Message(message) => Some(message.message.as_str()),
         _ => None,
-    };
-    messages.iter().filter_map(text).collect()
+    });
+    written.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-/// What a client that was cut off has to do: try until a connection carries the answer.
+/// A client that was cut off tries until a connection carries the answer.
 async fn insist(client: &Client, request: &f::messages::SendMessage) -> enums::Updates {
     for _ in 0..20 {
         match client.invoke(request).await {
