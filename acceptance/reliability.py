@@ -55,6 +55,8 @@ ROWS = [
     ("entries in one folder; create, cold list with stat, unlink a second", "scale", "{entries}; {create_per_second}, {list_and_stat_cold_per_second}, {unlink_per_second}", "KEEPFS_ENTRIES"),
     ("last tenths against the first: create, unlink", "scale", "{create_slowdown}×, {unlink_slowdown}×", "KEEPFS_ENTRIES"),
     ("mount of a tree with that folder", "scale", "{mount_seconds} s", "KEEPFS_ENTRIES"),
+    ("Telegram as a store, against the local server: kills during uploads, completed documents sent twice", "telegram", "{kills}, {documents_sent_twice}", "KEEPFS_ROUNDS"),
+    ("claims about Telegram as a store that hold (login, floods, stalls, broken connections, lost machine)", "telegram", "{passed_claims} of {all_claims}", None),
     ("crash at every call of disk and store, in every pair of calls over a tiny tree and around checkpoints", CRASHES, None, None),
     ("pjdfstest, the C suite (8,789 cases)", None, None, None),
     ("fuzz executions per decoder", None, None, None),

@@ -166,8 +166,8 @@ def kills(report, server, machine):
     sizes = {}
     for number in range(ROUNDS):
         # Slow enough that the kill falls into an upload.
-        server.fault("upload.saveBigFilePart", {"delay": {"ms": 60}})
-        server.fault("upload.saveFilePart", {"delay": {"ms": 60}})
+        server.fault("upload.saveBigFilePart", {"delay": {"ms": 200}})
+        server.fault("upload.saveFilePart", {"delay": {"ms": 200}})
         sizes[number] = 12 * MIB
         write(machine, f"kill-{number}", f"kill-{number}", sizes[number])
         sync = subprocess.Popen(
@@ -188,6 +188,7 @@ def kills(report, server, machine):
     report.figure("kills", ROUNDS)
     report.figure("parts", counters["parts"])
     report.figure("parts_sent_again", counters["parts_again"])
+    report.figure("documents_sent_twice", len(repeats(server)))
     report.check(not wrong, f"{ROUNDS} kills during uploads lose nothing", wrong)
     report.check(not repeats(server), "no completed document was sent twice", repeats(server))
 
