@@ -34,7 +34,6 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keepfs-sim", &["keepfs-format", "keepfs-fs", "keepfs-store"]),
-    ("keepfs-sim", &[]),
     ("keepfs-tgsim", &[]),
 ];
 
