@@ -102,7 +102,7 @@ fn main() -> Result<(), Failed> {
         format!("keepfs telegram session 1\napi 17\nhome 2\nuser 1\naddress 2 {address}\nkey 2 {hex}\n");
     let directory = std::env::temp_dir().join(format!("keepfs-throughput-{}", std::process::id()));
     let mut settings = Settings::new(Arc::new(Told(Mutex::new(session.into_bytes()))), directory.clone());
-    settings.endpoint = Some(Endpoint { address, key });
+    settings.endpoint = Some(Endpoint::new(address, key));
     let store = TelegramStore::open("throughput", OpenWish { create: true }, settings)?;
     let name = ObjectName::immutable(&"t".repeat(26))?;
     store.delete(&name)?;

@@ -204,6 +204,8 @@ impl TelegramError {
             (_, "CHAT_WRITE_FORBIDDEN" | "CHAT_ADMIN_REQUIRED" | "CHAT_SEND_DOCS_FORBIDDEN") => {
                 TelegramError::NotAllowed { reason: reason() }
             }
+            // An answer, in the clothes of a failure: the message is there.
+            (_, "RANDOM_ID_DUPLICATE") => TelegramError::Refused { name: reason() },
             (500.., _) | (..0, _) => TelegramError::Server { code, name: reason() },
             _ => {
                 let name = value.map_or_else(reason, |value| format!("{name}_{value}"));

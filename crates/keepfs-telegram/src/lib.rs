@@ -37,5 +37,7 @@ pub use error::TelegramError;
 pub use login::{Account, Application, Login, Step, account, log_out};
 pub use place::check_place;
 pub use session::{AuthKey, KEY_LEN};
-pub use settings::{ANCHOR_DISTANCE_DEFAULT, Deadlines, Endpoint, Machine, Settings, VOLUME_LEN_DEFAULT};
+pub use settings::{
+    ANCHOR_DISTANCE_DEFAULT, Deadlines, Endpoint, Machine, Settings, TestCentre, VOLUME_LEN_DEFAULT,
+};
 pub use store::{OpenWish, TelegramStore};

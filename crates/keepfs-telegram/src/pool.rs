@@ -168,7 +168,7 @@ impl Pool {
     fn target(&self, centre: Centre) -> Option<Target> {
         let session = self.session.read();
         let address = match &self.settings.endpoint {
-            Some(endpoint) => endpoint.address,
+            Some(endpoint) => endpoint.centre(centre).address,
             None => *session.addresses.get(&centre)?,
         };
         let key = session.keys.get(&centre)?.clone();
@@ -181,7 +181,7 @@ impl Pool {
             return Ok(());
         }
         let key = match &self.settings.endpoint {
-            Some(endpoint) => endpoint.key.clone(),
+            Some(endpoint) => endpoint.centre(centre).key.clone(),
             None => {
                 let address = self.session.read().addresses.get(&centre).copied();
                 let unknown = || TelegramError::broken(format!("data centre {} is unknown", centre.0));

@@ -1,5 +1,6 @@
 //! What this crate needs from whoever uses it: a keeper of the session, randomness, places, deadlines.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::error::{Result, TelegramError};
-use crate::session::{AuthKey, Session};
+use crate::session::{AuthKey, Centre, Session};
 
 /// Message number at which a channel is left for a new one. Of a channel only about the newest million messages
 /// stay reachable, and users report trouble from 650,000 on.
@@ -57,10 +58,30 @@ impl Default for Deadlines {
 /// that Telegram's servers sign with are compiled into the protocol library.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Where it listens; it stands for every data centre.
+    /// The data centre that stands for all that are not named beside it.
+    pub first: TestCentre,
+    /// Others, by their numbers.
+    pub others: BTreeMap<i32, TestCentre>,
+}
+
+/// A data centre of a test: where it listens, and the key that it shares.
+#[derive(Clone)]
+pub struct TestCentre {
+    /// Where it listens.
     pub address: SocketAddr,
     /// The shared key.
     pub key: AuthKey,
+}
+
+impl Endpoint {
+    /// One server for everything.
+    pub fn new(address: SocketAddr, key: AuthKey) -> Self {
+        Endpoint { first: TestCentre { address, key }, others: BTreeMap::new() }
+    }
+
+    pub(crate) fn centre(&self, centre: Centre) -> &TestCentre {
+        self.others.get(&centre.0).unwrap_or(&self.first)
+    }
 }
 
 /// Everything that is decided outside.

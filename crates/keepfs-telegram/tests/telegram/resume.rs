@@ -35,6 +35,18 @@ fn upload_goes_on_where_the_process_before_stopped() {
 }
 
 #[test]
+fn repeated_message_that_is_answered_with_an_error_is_found() {
+    let server = Server::start();
+    server.command(&json!({"command": "set", "settings": {"repeats_are_errors": true}}));
+    let store = server.store("a", "files");
+    let content = bytes(4, 3 << 20);
+    server.fault("messages.sendMedia", 1, json!("drop_after"));
+    store.put(&name(), &content, PutMode::Create).unwrap();
+    assert_eq!(server.completed().len(), 1);
+    assert!(store.get(&name(), u64::MAX).unwrap() == content);
+}
+
+#[test]
 fn lost_answer_to_the_message_makes_no_second_one() {
     let server = Server::start();
     let store = server.store("a", "files");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use keepfs_telegram::{
     Application, AuthKey, Deadlines, Endpoint, Login, Machine, OpenWish, Settings, Step, TelegramStore,
+    TestCentre,
 };
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -20,6 +21,7 @@ pub(crate) const CODE: &str = "12345";
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    other_centre: SocketAddr,
     control: Mutex<(BufReader<TcpStream>, TcpStream)>,
     pub(crate) scratch: tempfile::TempDir,
 }
@@ -43,14 +45,16 @@ impl Server {
     /// One account without a password.
     pub(crate) fn start() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let mut child = Command::new(program()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(program()).args(["--data-centres", "2,4"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap();
         let address = told["address"].as_str().unwrap().parse().unwrap();
+        let other_centre = told["data_centres"]["4"].as_str().unwrap().parse().unwrap();
         let stream = TcpStream::connect(told["control"].as_str().unwrap()).unwrap();
         let control = Mutex::new((BufReader::new(stream.try_clone().unwrap()), stream));
-        let server = Server { child, address, control, scratch };
+        let server = Server { child, address, other_centre, control, scratch };
         server.command(&json!({"command": "account", "phone": PHONE, "code": CODE}));
         server
     }
@@ -112,9 +116,20 @@ impl Server {
         self.command(&json!({"command": "issue_key", "path": path}));
         let key = AuthKey::new(&std::fs::read(path).unwrap()).unwrap();
         let mut settings = Settings::new(Arc::new(Memory::default()), directory.join("state"));
-        settings.endpoint = Some(Endpoint { address: self.address, key });
+        settings.endpoint = Some(Endpoint::new(self.address, key));
         let deadline = Duration::from_secs(4);
         settings.deadlines = Deadlines { connect: deadline, request: deadline, part: deadline };
+        settings
+    }
+
+    /// A machine that has not logged in and knows data centre 4 as well.
+    pub(crate) fn traveller(&self, name: &str) -> Settings {
+        let mut settings = self.machine(name);
+        let path = self.scratch.path().join(name).join("other-key");
+        self.command(&json!({"command": "issue_key", "path": path}));
+        let key = AuthKey::new(&std::fs::read(path).unwrap()).unwrap();
+        let centre = TestCentre { address: self.other_centre, key };
+        settings.endpoint.as_mut().unwrap().others.insert(4, centre);
         settings
     }
 

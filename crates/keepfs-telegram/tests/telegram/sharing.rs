@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use keepfs_store::{ObjectName, PutMode, Store};
+use keepfs_telegram::{Login, Step};
 use serde_json::json;
 
-use crate::server::{Server, open};
+use crate::server::{CODE, PHONE, Server, application, open};
 
 fn name(letter: char) -> ObjectName {
     ObjectName::immutable(&letter.to_string().repeat(26)).unwrap()
@@ -105,6 +106,26 @@ fn two_machines_that_begin_a_volume_at_once_lose_nothing() {
         assert_eq!(listed(store).len(), 17);
     }
     assert_eq!(listed(&server.store("c", "files")).len(), 17);
+}
+
+#[test]
+fn account_and_documents_may_be_at_other_data_centres() {
+    let server = Server::start();
+    server.command(&json!({"command": "set", "settings": {"home_dc": 4}}));
+    let settings = server.traveller("a");
+    let mut login = Login::begin(settings.clone(), &application(), PHONE).unwrap();
+    assert!(matches!(login.present_code(CODE).unwrap(), Step::Done(_)));
+    drop(login);
+    let store = open(&settings, "files");
+    store.put(&name('a'), b"at home", PutMode::Create).unwrap();
+    server.command(&json!({"command": "set", "settings": {"document_dc": 4}}));
+    store.put(&name('b'), b"there", PutMode::Create).unwrap();
+    assert_eq!(store.get(&name('a'), 9).unwrap(), b"at home");
+    assert_eq!(store.get(&name('b'), 9).unwrap(), b"there");
+    drop(store);
+    let store = open(&settings, "files");
+    assert_eq!(store.get(&name('a'), 9).unwrap(), b"at home", "the other login was kept");
+    assert_eq!(server.requests("auth.importAuthorization"), 1);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn endpoint(server: &str) -> Result<Endpoint> {
     let bytes =
         read_limited(Path::new(&path)).map_err(|error| Failure::failed(error.to_string()).at(&path))?;
     let key = bytes.and_then(|bytes| AuthKey::new(&bytes));
-    Ok(Endpoint { address, key: key.ok_or_else(|| Failure::usage("this is no key of 256 bytes").at(KEY))? })
+    Ok(Endpoint::new(address, key.ok_or_else(|| Failure::usage("this is no key of 256 bytes").at(KEY))?))
 }
 
 /// What a person should do about it.
