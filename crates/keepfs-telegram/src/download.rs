@@ -95,6 +95,10 @@ async fn fetch(shelf: &Shelf, mut file: File, piece: Piece) -> Result<Vec<u8>> {
                 file.document = renew(shelf, file.spot, &file.document).await?;
                 last = error;
             }
+            Err(error @ TelegramError::SessionEnded { .. }) if centre != shelf.pool.home() => {
+                shelf.pool.forget_login_at(centre);
+                last = error;
+            }
             Err(error) if error.is_refusal(ELSEWHERE) => {
                 centre = error.refusal_number().map_or(centre, crate::session::Centre);
                 last = error;

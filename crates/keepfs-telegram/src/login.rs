@@ -189,7 +189,11 @@ async fn send_code(pool: &Pool, application: &Application, phone: &str) -> Resul
             Ok(_) => return Err(TelegramError::broken("the server sent no code")),
             Err(error) if error.is_refusal("PHONE_MIGRATE") || error.is_refusal("NETWORK_MIGRATE") => {
                 let home = error.refusal_number().ok_or(error)?;
-                pool.change_session(|session| session.home = Centre(home));
+                pool.change_session(|session| {
+                    // The key of the first data centre belongs to nobody.
+                    session.keys.clear();
+                    session.home = Centre(home);
+                });
             }
             Err(error) => return Err(error),
         }

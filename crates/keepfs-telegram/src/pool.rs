@@ -192,6 +192,15 @@ impl Pool {
         Ok(())
     }
 
+    /// Another data centre no longer knows the account: the next login there begins anew.
+    pub(crate) fn forget_login_at(&self, centre: Centre) {
+        if centre != self.home() {
+            self.change_session(|session| {
+                session.keys.remove(&centre);
+            });
+        }
+    }
+
     /// Makes sure that a data centre other than home knows the account, and keeps what was agreed.
     pub(crate) async fn ensure_login_at(&self, centre: Centre) -> Result<()> {
         if centre == self.home() || self.session.read().keys.contains_key(&centre) {
