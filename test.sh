@@ -11,9 +11,7 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut model bad_input stress scale memory
-    bench main_job)
-    main_job telegram_peer)
-    main_job telegram telegram_peer)
+    bench main_job telegram telegram_peer)
 
 names=() verdicts=() durations=()
 
