@@ -11,7 +11,7 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut lossydisk model bad_input stress
-    scale memory bench main_job posix stories user passwords stores)
+    scale memory bench main_job telegram telegram_peer posix stories user passwords stores)
 
 names=() verdicts=() durations=()
 
@@ -23,7 +23,20 @@ prepare() {
         passwd=useradd || return 1
     install_rust || return 1
     check_fuse || return 1
-    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2 && install_tool s3s-fs 0.14.1 --features binary
+    install_tool pjdfstest 0.2.2 && install_tool fsx 0.3.2 && install_tool s3s-fs 0.14.1 --features binary &&
+        install_telethon 1.45.0
+}
+
+# An independent Telegram client, kept in target/tools with a Python of its own.
+install_telethon() {
+    local home=$TOOLS/telethon
+    [ -e "$home/$1" ] && return 0
+    say "installing Telethon $1"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv=/usr/share/doc/python3-venv || return 1
+    rm -rf "$home"
+    python3 -m venv "$home" &&
+        "$home/bin/pip" install --quiet --disable-pip-version-check "telethon==$1" &&
+        : >"$home/$1"
 }
 
 # A test tool from the package registry, kept in target/tools: name, version, what else cargo shall know.

@@ -171,6 +171,8 @@ TABLE = {
         script("requests or connections to them that were spoiled; reads refused, reads wrong", "stores", "{s3_faults} + {webdav_faults} + {sftp_faults}; {s3_reads_refused_under_faults} + {webdav_reads_refused_under_faults} + {sftp_reads_refused_under_faults}, {wrong_reads_under_faults}", "KEEPFS_FAULT_SECONDS"),
         script("requests to S3 for a mount, a new file of 1 KiB until it is there, a cold byte", "stores", "{s3_requests_of_a_mount}, {s3_requests_of_a_small_file}, {s3_requests_of_a_cold_byte}"),
         script("objects to them and back, compared, against curl or sftp", "stores", "S3 {s3_copy_rate} / {s3_client_rate} MiB/s, WebDAV {webdav_copy_rate} / {webdav_client_rate}, SFTP {sftp_copy_rate} / {sftp_client_rate}", "KEEPFS_SPEED_MIB"),
+        script("Telegram as a store, against the local server: kills during uploads, completed documents sent twice", "telegram", "{kills}, {documents_sent_twice}", "KEEPFS_ROUNDS"),
+        script("claims about Telegram as a store that hold (login, floods, stalls, broken connections, lost machine)", "telegram", "{passed_claims} of {all_claims}"),
         script("ways in which other stores lost data, each as a test of this one", "stories", "{stories}, {failures} claims fail"),
         command("simulated worlds: disks and stores that fail by chance, deaths at any call, lost machines, judged by a model", WORLDS, every(r"(\d+ worlds, \d+ calls, \d+ failed calls, \d+ deaths, \d+ of them within a call, \d+ lost machines, 0 wrong)"), "KEEPFS_SEEDS"),
         command("a disk call fails, at each of a small history", WORLDS, every(r"(\d+ histories with a failed disk call at each of \d+, \d+ in which calls failed, \d+ that stopped writing, 0 wrong)")),

@@ -13,6 +13,7 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RELIABILITY.md", 150),
     ("docs/glossary.md", 100),
     ("docs/cli.md", 1_000),
+    ("docs/telegram.md", 200),
 ];
 
 fn titles(text: &str) -> usize {

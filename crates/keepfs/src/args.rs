@@ -53,6 +53,9 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Passwords and recovery phrases: the ways to unlock the vault
     Key(Key),
+    /// Log in to Telegram, once a machine, for stores that are called telegram:
+    #[cfg(feature = "telegram")]
+    Auth(Auth),
     /// Read and change config.toml
     Config(Config),
     /// Show which directories and files are used
@@ -195,6 +198,36 @@ pub(crate) struct Cache {
     /// Set the limit for the next mount
     #[arg(long, value_name = "SIZE")]
     pub(crate) limit: Option<Size>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `auth`.
+#[cfg(feature = "telegram")]
+#[derive(Args, Debug)]
+pub(crate) struct Auth {
+    /// Phone number of the account, with its country code
+    #[arg(long, value_name = "NUMBER", required_unless_present_any = ["logout", "status"])]
+    pub(crate) phone: Option<String>,
+    /// Number of your own application, from https://my.telegram.org
+    #[arg(long, value_name = "NUMBER", env = "KEEPFS_TELEGRAM_API_ID")]
+    pub(crate) api_id: Option<i32>,
+    /// Read the application's api_hash from this file [see also KEEPFS_TELEGRAM_API_HASH]
+    #[arg(long, value_name = "FILE", env = "KEEPFS_TELEGRAM_API_HASH_FILE")]
+    pub(crate) api_hash_file: Option<PathBuf>,
+    /// Read the code that Telegram sends from this file instead of asking for it
+    #[arg(long, value_name = "FILE", env = "KEEPFS_TELEGRAM_CODE_FILE")]
+    pub(crate) code_file: Option<PathBuf>,
+    /// Read the password of two-step verification from this file instead of asking for it
+    #[arg(long, value_name = "FILE", env = "KEEPFS_TELEGRAM_PASSWORD_FILE")]
+    pub(crate) two_step_file: Option<PathBuf>,
+    /// End this machine's session
+    #[arg(long, conflicts_with_all = ["phone", "status"])]
+    pub(crate) logout: bool,
+    /// Show the account that this machine is logged in to
+    #[arg(long, conflicts_with = "phone")]
+    pub(crate) status: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -343,6 +376,8 @@ impl Command {
             Self::Status(output) | Self::Sync(output) | Self::Paths(output) => output.json,
             Self::Unmount(unmount) => unmount.json,
             Self::Cache(cache) => cache.json,
+            #[cfg(feature = "telegram")]
+            Self::Auth(auth) => auth.json,
             Self::Inspect(inspect) => inspect.json,
             Self::Copy(copy) => copy.json,
             Self::Store(StoreCommand { action: StoreAction::Check { json, .. } }) => *json,

@@ -115,7 +115,8 @@ fn from_command(command: &str) -> Result<Password> {
     password
 }
 
-fn read_limited(mut from: impl Read, place: &str) -> Result<Password> {
+/// Reads a secret from whatever is open, to its end.
+pub(crate) fn read_limited(mut from: impl Read, place: &str) -> Result<Password> {
     // Reserved at once: a vector that grows leaves unwiped copies behind.
     let mut bytes = Password::new(vec![0; PASSWORD_LEN_MAX + 2]);
     let mut filled = 0;

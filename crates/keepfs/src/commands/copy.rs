@@ -15,7 +15,7 @@ use crate::home::{Home, make_private_dir};
 use crate::private_file::{read_limited, replace_private_file};
 use crate::progress::{Progress, print_json};
 use crate::size::Size;
-use crate::wiring::{open_store, schemes, store_failure};
+use crate::wiring::{normalize_url, open_store, store_failure};
 
 /// What an earlier run put on top of a copy: how to tell one's own heads from those of a machine that uses the copy.
 #[derive(Default, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl<'a> Line<'a> {
 /// Copies and compares.
 pub(crate) fn copy(global: &Global, wish: &Copy) -> Result<()> {
     let home = Home::find(global.home.as_deref())?;
-    let normal = |url: &str| schemes().normalize(url).map_err(|error| Failure::usage(error.to_string()));
+    let normal = |url: &str| normalize_url(url).map_err(|error| Failure::usage(error.to_string()));
     let (from_url, to_url) = (normal(&wish.from)?, normal(&wish.to)?);
     if from_url == to_url {
         return Err(Failure::usage("the two stores are one").at(to_url));

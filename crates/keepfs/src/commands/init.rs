@@ -12,6 +12,11 @@ use crate::phrase::Outlet;
 use crate::progress::Progress;
 use crate::wiring::{self, Guard};
 
+/// What the owner of a vault must know whose one store is a Telegram account.
+const ONLY_TELEGRAM: &str = "keepfs: warning: a Telegram account is the only store of this vault. Telegram promises \
+    nothing about files, this is an unofficial client, and accounts can be ended at any time: keep a second copy \
+    elsewhere";
+
 /// Where a vault that is not in config.toml yet will stand.
 struct Newcomer {
     home: Home,
@@ -26,7 +31,7 @@ impl Newcomer {
         let home = Home::find(global.home.as_deref())?;
         let name = global.vault.as_deref().unwrap_or(DEFAULT_VAULT).to_owned();
         check_vault_name(&name)?;
-        let store = wiring::schemes().normalize(store).map_err(|error| Failure::usage(error.to_string()))?;
+        let store = wiring::normalize_url(store).map_err(|error| Failure::usage(error.to_string()))?;
         ConfigFile::load(&home)?.add_vault(&name, &store)?;
         Ok(Self { places: home.vault(&name), home, name, store })
     }
@@ -65,6 +70,9 @@ pub(crate) fn init(global: &Global, wish: &Init) -> Result<()> {
     super::tell(&notices);
     outlet.show(&phrase)?;
     registered?;
+    if newcomer.store.starts_with("telegram:") {
+        eprintln!("{ONLY_TELEGRAM}");
+    }
     println!("Mount it with: keepfs mount{} PATH", flag(&newcomer.name));
     Ok(())
 }

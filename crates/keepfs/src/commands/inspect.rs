@@ -15,7 +15,7 @@ use crate::failure::{Doing, Result};
 use crate::home::Home;
 use crate::progress::print_json;
 use crate::size::{Size, span};
-use crate::wiring::{open_store, schemes, store_failure};
+use crate::wiring::{normalize_url, open_store, store_failure};
 
 /// Objects of one kind whose bytes are read.
 const SAMPLES_MAX: usize = 64;
@@ -138,7 +138,7 @@ pub(crate) fn inspect(global: &Global, wish: &Inspect) -> Result<()> {
         kind.read_samples(&*store)?;
     }
     let survey = Survey {
-        store: schemes().normalize(&wish.store).doing("name the store")?,
+        store: normalize_url(&wish.store).doing("name the store")?,
         kind: store.capabilities().kind,
         objects: kinds.values().map(|kind| kind.count).sum(),
         bytes: kinds.values().map(|kind| kind.bytes).sum(),

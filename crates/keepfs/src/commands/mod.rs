@@ -1,5 +1,7 @@
 //! One module a command. A command asks, prints and returns; what lasts happens in the daemon or in the library.
 
+#[cfg(feature = "telegram")]
+mod auth;
 mod cache;
 mod config;
 mod copy;
@@ -34,6 +36,10 @@ use crate::wiring::Secret;
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let global = arguments.global;
     crate::host::restore_terminal_on_interrupt();
+    #[cfg(feature = "telegram")]
+    if let Ok(home) = Home::find(global.home.as_deref()) {
+        crate::wiring::belong_to(&home.state_dir);
+    }
     match arguments.command {
         Command::Init(init) => init::init(&global, &init),
         Command::Join(join) => init::join(&global, &join),
@@ -41,6 +47,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Unmount(unmount) => unmount::unmount(&global, &unmount),
         Command::Status(output) => status::status(&global, output.json),
         Command::Sync(output) => sync::sync(&global, output.json),
+        #[cfg(feature = "telegram")]
+        Command::Auth(wish) => auth::auth(&global, &wish),
         Command::Cache(cache) => cache::cache(&global, &cache),
         Command::Key(key) => key::key(&global, key.action),
         Command::Config(action) => config::config(&global, action.action),

@@ -15,7 +15,7 @@ use crate::environment::OperatingSystem;
 use crate::failure::{Failure, Result};
 use crate::home::{Home, make_private_dir};
 use crate::progress::{Progress, print_json};
-use crate::wiring::{open_store, schemes};
+use crate::wiring::{normalize_url, open_store};
 
 /// Longest object that is put, in bytes: enough to be sent in pieces, soon sent.
 const OBJECT_LEN_MAX: usize = 1 << 20;
@@ -50,7 +50,7 @@ impl Drop for Scratch {
 /// Tries and tells.
 pub(crate) fn check(global: &Global, url: &str, json: bool) -> Result<()> {
     let home = Home::find(global.home.as_deref())?;
-    let url = schemes().normalize(url).map_err(|error| Failure::usage(error.to_string()))?;
+    let url = normalize_url(url).map_err(|error| Failure::usage(error.to_string()))?;
     let scratch = Scratch(home.state_dir.join(format!(".check-{}", std::process::id())));
     make_private_dir(&scratch.0)?;
     let first = open_store(&url, OpenOptions { create: true }, &home.credentials_file())?.store;

@@ -10,7 +10,7 @@ use crate::credentials;
 use crate::failure::{Doing, Failure, Result};
 use crate::home::Home;
 use crate::host::ask_silently;
-use crate::wiring::schemes;
+use crate::wiring::{normalize_url, schemes};
 
 /// Asks for the secrets of a store, at the terminal one by one, else `name=value` lines on standard input.
 pub(crate) fn login(global: &Global, url: &str) -> Result<()> {
@@ -42,7 +42,7 @@ pub(crate) fn login(global: &Global, url: &str) -> Result<()> {
 /// Forgets them.
 pub(crate) fn logout(global: &Global, url: &str) -> Result<()> {
     let home = Home::find(global.home.as_deref())?;
-    let url = schemes().normalize(url).map_err(|error| Failure::usage(error.to_string()))?;
+    let url = normalize_url(url).map_err(|error| Failure::usage(error.to_string()))?;
     credentials::save(&home.credentials_file(), &url, &Secrets::none())
 }
 

@@ -20,7 +20,19 @@ pub(crate) struct OpenedStore {
 
 /// The kinds of store that this program knows.
 pub(crate) fn schemes() -> Schemes {
-    Schemes::built_in()
+    let schemes = Schemes::built_in();
+    #[cfg(feature = "telegram")]
+    let schemes = schemes.with(super::telegram::scheme());
+    schemes
+}
+
+/// The same store as a URL that does not depend on the current directory, for keeping.
+pub(crate) fn normalize_url(url: &str) -> Result<String, OpenError> {
+    #[cfg(feature = "telegram")]
+    if let Some(rest) = super::telegram::rest_of(url) {
+        return super::telegram::normalize(url, rest);
+    }
+    schemes().normalize(url)
 }
 
 /// Opens the store at a URL. Calls to one that is not local are counted, limited in number, and tried again as

@@ -84,6 +84,10 @@ impl Guard {
     /// Takes the lock, saying who does.
     pub(crate) fn take(places: &VaultPlaces, holder: &Holder) -> Result<Self> {
         make_private_dir(&places.state)?;
+        #[cfg(feature = "telegram")]
+        if let Some(state_dir) = places.state.parent() {
+            super::belong_to(state_dir);
+        }
         let lock = DaemonLock::take(&places.lock, holder)?;
         Ok(Self { places: places.clone(), store: None, _lock: lock })
     }
