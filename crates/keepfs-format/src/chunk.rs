@@ -107,7 +107,8 @@ impl ChunkSealer {
         }
     }
 
-    /// Appends `plain`, sealed, to `out` and returns the sealed length. `salt` is fresh randomness: a salt
+    /// Makes `out` what `plain` is sealed as, and returns the sealed length. What `out` held before is written
+    /// over, not cleared first: a buffer that is used again costs nothing. `salt` is fresh randomness: a salt
     /// that meets the same id twice gives away which blocks are equal.
     ///
     /// # Errors
@@ -137,9 +138,8 @@ impl ChunkSealer {
         }
 
         let key = gcm_key(keys.epochs()[0].chunk(id, &salt).expose());
-        let start = out.len();
-        out.resize(start + sealed_len, 0);
-        let (salt_out, mut rest) = out[start..].split_at_mut(CHUNK_SALT_LEN);
+        out.resize(sealed_len, 0);
+        let (salt_out, mut rest) = out.split_at_mut(CHUNK_SALT_LEN);
         salt_out.copy_from_slice(&salt);
         if has_table {
             let lengths: Vec<u8> =
@@ -510,6 +510,23 @@ mod tests {
             ChunkOpener::new().open_chunk(&newer, &id, &sealed, &mut out).unwrap();
             assert!(out == plain);
             newer = other_epoch_keys();
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_held_another_chunk_makes_no_difference() {
+        let keys = keys();
+        let mut sealer = ChunkSealer::new(Compression::Zstd(1));
+        let mut used = Vec::new();
+        for len in [200_000, 7, 90_000, 300_000] {
+            let plain: Vec<u8> = (0..len).map(|at| (at / 900) as u8).collect();
+            let id = keys.chunk_id(&plain);
+            let mut fresh = Vec::new();
+            assert_eq!(
+                sealer.seal(&keys, &id, SALT, &plain, &mut used).unwrap(),
+                sealer.seal(&keys, &id, SALT, &plain, &mut fresh).unwrap()
+            );
+            assert_eq!(used, fresh);
         }
     }
 

@@ -22,7 +22,9 @@ fn pack(env: &CountingEnv, counter: u64) -> Vec<u8> {
         let id = keys.chunk_id(&plain);
         let mut salt = [0; 16];
         keepfs_format::Env::fill(env, &mut salt);
-        let sealed_len = sealer.seal(&keys, &id, salt, &plain, &mut object).unwrap();
+        let mut sealed = Vec::new();
+        let sealed_len = sealer.seal(&keys, &id, salt, &plain, &mut sealed).unwrap();
+        object.extend(sealed);
         table.entries.push(PackedChunk { id, sealed_len, plain_len: 500 });
     }
     object.extend(seal_trailer(&keys, pack, &table, env).unwrap());

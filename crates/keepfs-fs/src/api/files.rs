@@ -18,8 +18,6 @@ use crate::options::Durability;
 use crate::tree::Tree;
 use crate::types::{Handle, Opened};
 
-/// Unjournaled bytes of a file above which `fsync` brings them into chunks instead of the journal.
-const SYNC_RAW_LEN_MAX: usize = 512 << 10;
 /// How much writes that later ones have overtaken may hold above the limit, in bytes.
 const OVERTAKEN_LEN_MAX: usize = 16 << 20;
 /// How many times a writer waits for such writes before a stream is cut where they are missing.
@@ -255,8 +253,7 @@ impl Core {
         self.check_writable()?;
         if let Some(file) = file {
             self.tell_failure(file)?;
-            let fresh = file.lock().dirty.fresh_len();
-            if fresh > SYNC_RAW_LEN_MAX {
+            if file.lock().dirty.is_cheaper_in_chunks() {
                 self.drain(file, HowMuch::All)?;
             }
         }

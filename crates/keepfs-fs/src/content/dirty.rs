@@ -7,6 +7,14 @@ use std::collections::BTreeMap;
 /// Longest single buffer, in bytes. Two of the longest chunks, so that a drain always finds a whole chunk.
 pub(crate) const PIECE_LEN_MAX: usize = 8 << 20;
 
+/// Bytes that the journal has not seen above which they are cheaper in chunks, where they are written once, if
+/// they lie together.
+const RAW_LEN_MAX: usize = 512 << 10;
+/// The same for bytes that lie scattered: a chunk for each page costs more than writing it twice.
+const SCATTERED_RAW_LEN_MAX: usize = 16 << 20;
+/// Runs shorter than this on average are scattered, in bytes.
+const SCATTERED_RUN_LEN: usize = 32 << 10;
+
 /// One run of bytes. Its offset is its key in the map.
 pub(crate) struct Piece {
     /// The bytes.
@@ -21,12 +29,19 @@ impl Piece {
         Self { bytes, fresh }
     }
 
-    fn freshen(&mut self, from: usize, to: usize) {
+    fn fresh_len(&self) -> usize {
+        self.fresh.1 - self.fresh.0
+    }
+
+    /// Returns by how much the fresh part grew.
+    fn freshen(&mut self, from: usize, to: usize) -> usize {
+        let before = self.fresh_len();
         self.fresh = if self.fresh.0 == self.fresh.1 {
             (from, to)
         } else {
             (self.fresh.0.min(from), self.fresh.1.max(to))
         };
+        self.fresh_len() - before
     }
 
     fn cut_tail(&mut self, at: usize) -> Self {
@@ -42,6 +57,8 @@ impl Piece {
 pub(crate) struct Dirty {
     pieces: BTreeMap<u64, Piece>,
     len: usize,
+    /// Bytes that the journal has not seen.
+    fresh_len: usize,
 }
 
 impl Dirty {
@@ -64,8 +81,20 @@ impl Dirty {
         if self.extend_piece(offset, data, fresh) {
             return;
         }
-        self.len += data.len();
-        self.pieces.insert(offset, Piece::new(data.to_vec(), fresh));
+        self.keep(offset, Piece::new(data.to_vec(), fresh));
+    }
+
+    fn keep(&mut self, offset: u64, piece: Piece) {
+        self.len += piece.bytes.len();
+        self.fresh_len += piece.fresh_len();
+        self.pieces.insert(offset, piece);
+    }
+
+    fn lose(&mut self, offset: u64) -> Option<Piece> {
+        let piece = self.pieces.remove(&offset)?;
+        self.len -= piece.bytes.len();
+        self.fresh_len -= piece.fresh_len();
+        Some(piece)
     }
 
     /// The common cases: data within a piece, or going on where one ends.
@@ -86,7 +115,7 @@ impl Dirty {
         piece.bytes.extend_from_slice(&data[inside..]);
         self.len += data.len() - inside;
         if fresh {
-            piece.freshen(at, at + data.len());
+            self.fresh_len += piece.freshen(at, at + data.len());
         }
         true
     }
@@ -99,13 +128,13 @@ impl Dirty {
             if start + piece.bytes.len() as u64 > offset {
                 let tail = piece.cut_tail((offset - start) as usize);
                 self.len -= tail.bytes.len();
+                self.fresh_len -= tail.fresh_len();
                 self.put_back_beyond(offset, tail, end);
             }
         }
         let inside: Vec<u64> = self.pieces.range(offset..end).map(|(start, _)| *start).collect();
         for start in inside {
-            if let Some(piece) = self.pieces.remove(&start) {
-                self.len -= piece.bytes.len();
+            if let Some(piece) = self.lose(start) {
                 self.put_back_beyond(start, piece, end);
             }
         }
@@ -114,8 +143,7 @@ impl Dirty {
     fn put_back_beyond(&mut self, start: u64, mut piece: Piece, end: u64) {
         if start + piece.bytes.len() as u64 > end {
             let tail = piece.cut_tail((end - start) as usize);
-            self.len += tail.bytes.len();
-            self.pieces.insert(end, tail);
+            self.keep(end, tail);
         }
     }
 
@@ -165,7 +193,13 @@ impl Dirty {
 
     /// Bytes that the journal has not seen.
     pub(crate) fn fresh_len(&self) -> usize {
-        self.pieces.values().map(|piece| piece.fresh.1 - piece.fresh.0).sum()
+        self.fresh_len
+    }
+
+    /// Whether a sync should bring what the journal has not seen into chunks.
+    pub(crate) fn is_cheaper_in_chunks(&self) -> bool {
+        let is_scattered = self.len < self.pieces.len() * SCATTERED_RUN_LEN;
+        self.fresh_len > if is_scattered { SCATTERED_RAW_LEN_MAX } else { RAW_LEN_MAX }
     }
 
     /// Tells every range that the journal has not seen, and counts it as seen from now on.
@@ -176,6 +210,7 @@ impl Dirty {
                 each(start + from as u64, &piece.bytes[from..to]);
             }
         }
+        self.fresh_len = 0;
     }
 
     /// Takes runs of contiguous bytes out: all of them whole, or, with a `run_len_min`, the first
@@ -206,8 +241,7 @@ impl Dirty {
             }
             let mut bytes = Vec::new();
             for key in keys {
-                if let Some(piece) = self.pieces.remove(&key) {
-                    self.len -= piece.bytes.len();
+                if let Some(piece) = self.lose(key) {
                     match bytes.is_empty() {
                         true => bytes = piece.bytes,
                         false => bytes.extend_from_slice(&piece.bytes),
@@ -232,8 +266,7 @@ impl Dirty {
         for (start, stop) in newer.into_iter().chain([(end, end)]) {
             if start > at {
                 let slice = &bytes[(at - offset) as usize..(start - offset) as usize];
-                self.len += slice.len();
-                self.pieces.insert(at, Piece::new(slice.to_vec(), true));
+                self.keep(at, Piece::new(slice.to_vec(), true));
             }
             at = at.max(stop);
         }
@@ -288,6 +321,8 @@ mod tests {
             }
             assert_eq!(shown(&dirty, 64), model, "step {step}");
             assert_eq!(dirty.len(), dirty.ranges().map(|range| range.1 as usize).sum::<usize>());
+            let fresh_len = dirty.pieces.values().map(Piece::fresh_len).sum::<usize>();
+            assert_eq!(dirty.fresh_len(), fresh_len, "step {step}");
         }
     }
 

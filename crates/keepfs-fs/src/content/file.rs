@@ -1,5 +1,6 @@
 //! One file's bytes: extents below, bytes on their way into chunks above them, unchunked bytes on top.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use keepfs_format::ids::Ino;
@@ -15,7 +16,7 @@ pub(crate) struct File {
     /// Its number.
     pub ino: Ino,
     state: Mutex<FileState>,
-    /// Held by the one drain that is under way.
+    /// Held while a drain takes bytes out and cuts them.
     pub draining: Mutex<()>,
 }
 
@@ -47,7 +48,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    fn punch(&mut self, from: u64, to: u64) {
+    /// `from..to` of the file does not count any more.
+    pub(crate) fn punch(&mut self, from: u64, to: u64) {
         let mut kept = Vec::with_capacity(self.live.len() + 1);
         for (start, end) in self.live.drain(..) {
             for (start, end) in [(start, end.min(from)), (start.max(to), end)] {
@@ -117,6 +119,16 @@ impl FileState {
     /// Whether all its bytes are in chunks.
     pub(crate) fn is_clean(&self) -> bool {
         self.dirty.is_empty() && self.flights.is_empty()
+    }
+
+    /// The ranges of all flights that still count. They never overlap.
+    pub(crate) fn live_flights(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.flights.iter().flat_map(|flight| flight.live.iter().copied())
+    }
+
+    /// Whether a part of the range is being put into chunks: the extents there are old.
+    pub(crate) fn is_flying(&self, range: Range<u64>) -> bool {
+        self.live_flights().any(|(from, to)| from < range.end && to > range.start)
     }
 
     /// Bytes held outside of chunks.
@@ -207,7 +219,7 @@ impl FileState {
         let size = self.size;
         let mut ranges: Vec<(u64, u64)> =
             self.dirty.ranges().map(|(start, len)| (start, start + len)).collect();
-        ranges.extend(self.flights.iter().flat_map(|flight| flight.live.iter().copied()));
+        ranges.extend(self.live_flights());
         let extents = self.extents(ino, database)?;
         ranges.extend(extents.iter().map(|(start, extent)| (start, start + extent.len)));
         ranges.sort_unstable();

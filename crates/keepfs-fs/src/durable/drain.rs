@@ -1,5 +1,6 @@
 //! From bytes in memory to chunks: cutting, storing on all cores, and telling extents and log about it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,6 +34,12 @@ pub(crate) enum HowMuch {
 
 /// A run that was taken out: its first byte in the file, and its bytes.
 type RunBytes = (u64, Arc<Vec<u8>>);
+
+/// A piece of a run that becomes a chunk: which run, and its bytes there.
+struct Cut {
+    run: usize,
+    range: Range<usize>,
+}
 
 /// A piece of a run, stored.
 struct Placed {
@@ -88,14 +95,20 @@ impl Core {
         Ok(())
     }
 
-    /// Returns whether there was anything to take.
+    /// Returns whether there was anything to take. Only taking and cutting happen one at a time: the next drain of
+    /// the file may begin where this one's last chunk ends while that is still being sealed.
     fn drain_inside(&self, file: &File, how: HowMuch, at_cut: bool) -> Result<bool> {
-        let _draining = file.draining.lock();
-        let runs = self.take_off(file, how)?;
+        let (runs, cuts) = {
+            let _draining = file.draining.lock();
+            let runs = self.take_off(file, how)?;
+            let cuts = self.cut_runs(&runs, how);
+            self.give_back_uncut(file, &runs, &cuts);
+            (runs, cuts)
+        };
         if runs.is_empty() {
             return Ok(false);
         }
-        let (placed, failure) = self.store_runs(&runs, how);
+        let (placed, failure) = self.store_cuts(&runs, &cuts);
         self.land(file, &runs, &placed, at_cut)?;
         let mut state = file.lock();
         if state.is_clean() {
@@ -121,11 +134,14 @@ impl Core {
             HowMuch::All => state.dirty.take_runs(0, |_| true),
             HowMuch::Bulk => {
                 let mut dirty = std::mem::take(&mut state.dirty);
+                let flown: Vec<(u64, u64)> = state.live_flights().collect();
                 let extents = state.extents(file.ino, &self.database);
                 // The kernel's writers overtake each other: a run with nothing before it is not cut before what
                 // comes there has come, or it would begin at a place that its content does not name.
                 let begins = |start: u64| {
-                    start == 0 || extents.as_ref().is_ok_and(|extents| extents.at(start - 1).is_some())
+                    start == 0
+                        || flown.iter().any(|(from, to)| (*from..*to).contains(&(start - 1)))
+                        || extents.as_ref().is_ok_and(|extents| extents.at(start - 1).is_some())
                 };
                 let taken = dirty.take_runs(BULK_RUN_LEN, begins);
                 state.dirty = dirty;
@@ -140,7 +156,10 @@ impl Core {
         let taken: Vec<RunBytes> =
             taken.into_iter().map(|(offset, bytes)| (offset, Arc::new(bytes))).collect();
         for (offset, bytes) in &taken {
-            let live = vec![(*offset, offset + bytes.len() as u64)];
+            let end = offset + bytes.len() as u64;
+            // An earlier drain may land later: it must not bring back what this one has newer bytes for.
+            state.flights.iter_mut().for_each(|flight| flight.punch(*offset, end));
+            let live = vec![(*offset, end)];
             state.flights.push(Flight { offset: *offset, bytes: bytes.clone(), live });
         }
         Ok(taken)
@@ -176,7 +195,8 @@ impl Core {
         let Some((start, extent)) = state.extents(file.ino, &self.database)?.at(last) else { return Ok(()) };
         let short = extent.len <= TAIL_MERGE_LEN_MAX.min(4 * bytes.len() as u64);
         // Bytes that stay dirty are newer than the extent; an edit over them would undo them in a replay.
-        let covered = state.dirty.ranges().any(|(from, len)| from < *offset && from + len > start);
+        let covered = state.dirty.ranges().any(|(from, len)| from < *offset && from + len > start)
+            || state.is_flying(start..*offset);
         if !short || covered || start < filled || start + extent.len != *offset {
             return Ok(());
         }
@@ -189,27 +209,54 @@ impl Core {
         Ok(())
     }
 
-    /// Cuts runs and stores the chunks on all cores. Returns what was stored, in order, and the first failure.
-    fn store_runs(&self, runs: &[RunBytes], how: HowMuch) -> (Vec<Placed>, Option<FsError>) {
+    /// Where each run is cut.
+    fn cut_runs(&self, runs: &[RunBytes], how: HowMuch) -> Vec<Cut> {
         let mut cuts = Vec::with_capacity(runs.len());
-        for (offset, bytes) in runs {
+        for (run, (_, bytes)) in runs.iter().enumerate() {
             let mut at = 0;
             while at < bytes.len() {
                 let len = self.space.cut(&bytes[at..], how == HowMuch::All);
                 if len == 0 {
                     break;
                 }
-                cuts.push((offset + at as u64, &bytes[at..at + len]));
+                cuts.push(Cut { run, range: at..at + len });
                 at += len;
             }
         }
+        cuts
+    }
+
+    /// What follows the last cut of a run is dirty again, so that the next drain begins there.
+    fn give_back_uncut(&self, file: &File, runs: &[RunBytes], cuts: &[Cut]) {
+        let mut state = file.lock();
+        let (held, fresh) = (state.dirty.len(), state.dirty.fresh_len());
+        for (run, (offset, bytes)) in runs.iter().enumerate() {
+            let cut_len = cuts.iter().rfind(|cut| cut.run == run).map_or(0, |cut| cut.range.end);
+            if cut_len == bytes.len() {
+                continue;
+            }
+            let (from, to) = (offset + cut_len as u64, offset + bytes.len() as u64);
+            let Some(at) = state.flights.iter().position(|flight| Arc::ptr_eq(&flight.bytes, bytes)) else {
+                continue;
+            };
+            let mut flight = state.flights.swap_remove(at);
+            give_back(&mut state, &flight, (from, to));
+            flight.punch(from, to);
+            state.flights.push(flight);
+        }
+        self.contents.account(held, state.dirty.len(), fresh, state.dirty.fresh_len());
+    }
+
+    /// Stores what was cut, on all cores. Returns what was stored, in order, and the first failure.
+    fn store_cuts(&self, runs: &[RunBytes], cuts: &[Cut]) -> (Vec<Placed>, Option<FsError>) {
         let placed = Mutex::new(Vec::with_capacity(cuts.len()));
         let next = AtomicUsize::new(0);
         let work = || -> Result<()> {
-            while let Some((offset, bytes)) = cuts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let stored = self.space.put(bytes)?;
-                let len = bytes.len() as u64;
-                placed.lock().push(Placed { offset: *offset, len, id: stored.id, at: stored.at });
+            while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (offset, bytes) = &runs[cut.run];
+                let stored = self.space.put(&bytes[cut.range.clone()])?;
+                let (offset, len) = (offset + cut.range.start as u64, cut.range.len() as u64);
+                placed.lock().push(Placed { offset, len, id: stored.id, at: stored.at });
             }
             Ok(())
         };

@@ -64,7 +64,7 @@ impl Core {
         (window, group): (u64, &[(u64, Vec<u8>)]),
     ) -> Result<Option<Vec<u8>>> {
         let end = (window + WINDOW_LEN).min(state.size);
-        if group.iter().any(|run| run.0 + run.1.len() as u64 > end) {
+        if group.iter().any(|run| run.0 + run.1.len() as u64 > end) || state.is_flying(window..end) {
             return Ok(None);
         }
         let pieces = state.extents(file.ino, &self.database)?.runs(window, end);

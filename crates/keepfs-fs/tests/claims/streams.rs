@@ -72,3 +72,33 @@ fn a_stream_with_a_gap_that_never_comes_ends_in_chunks() {
     expected[5 * MIB..6 * MIB].fill(0);
     assert!(fs.get(Ino::ROOT, "gap") == expected, "inode {}", attr.ino.0);
 }
+
+#[test]
+fn bytes_written_again_while_they_are_sealed_stay_the_newest() {
+    let (place, fs) = Place::found_calm(11);
+    let (_, handle) = fs.file(Ino::ROOT, "rewritten");
+    // Long runs over the same bytes, shifted against each other, faster than they can be sealed.
+    let mut expected = vec![0; 24 * MIB];
+    for round in 0..12 {
+        let content = noise(20 + round, 20 * MIB);
+        let start = (round as usize * 3 % 5) * (MIB - 4321);
+        for at in (0..content.len()).step_by(MIB) {
+            let bytes = &content[at..at + MIB];
+            fs.write(handle, (start + at) as u64, bytes, false).unwrap();
+            expected[start + at..start + at + MIB].copy_from_slice(bytes);
+        }
+        if round % 4 == 3 {
+            fs.fsync(handle, false).unwrap();
+        }
+    }
+    let end = expected.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    expected.truncate(end);
+    assert!(fs.get(Ino::ROOT, "rewritten") == expected, "while it is open");
+    fs.release(handle).unwrap();
+    fs.sync_store(&mut |_| {}).unwrap();
+    assert!(fs.get(Ino::ROOT, "rewritten") == expected, "when everything is in chunks");
+    fs.close().unwrap();
+    drop(fs);
+    let fs = place.reopen();
+    assert!(fs.get(Ino::ROOT, "rewritten") == expected, "after the next mount");
+}
