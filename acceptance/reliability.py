@@ -128,9 +128,22 @@ def caught_mutants():
     return f"{caught} of {len(outcomes)}" if outcomes else MISSING
 
 
+def fuzzed():
+    """What all runs at the decoders did; a run in which one breaks a promise is not counted and stops there."""
+    try:
+        with open(os.path.join(FIGURES, "fuzz.json")) as content:
+            counts = {door: count["executions"] for door, count in json.load(content).items()}
+    except (OSError, ValueError):
+        return MISSING
+    least, most = (of(counts, key=counts.get) for of in (min, max))
+    return f"{sum(counts.values()):,} executions at {len(counts)} decoders, 0 broken promises; least {counts[least]:,} ({least}), most {counts[most]:,} ({most})"
+
+
 SOURCE = "cargo test --release -p keepfs-sim --test tidy figures -- --nocapture"
 CRASHES = "cargo test --release -p keepfs-fs --test claims crash:: -- --nocapture"
 WORLDS = "cargo test --release -p keepfs-sim --test world -- --nocapture"
+SWEEP = "cargo test --release -p keepfs-sim --test sweep -- --nocapture"
+CORPUS = "cargo test --release -p keepfs-sim --test corpus -- --nocapture"
 VECTORS = "cargo test --release -p keepfs-format --test format"
 SEALING = "cargo test --release -p keepfs-vault --lib seal::"
 
@@ -184,13 +197,16 @@ TABLE = {
         script("unreadable after one flipped byte in a pack", "bad_input", "{unreadable_after_flipped_byte} bytes, 0 wrong"),
         script("small objects flipped or removed, one at a time", "bad_input", "{metadata_harms}"),
         script("small objects emptied, zeroed or halved, one at a time: a tree with a part missing", "stories", "{damaged_pointers}, 0 such trees"),
-        not_yet("every byte of every kind of object flipped, every length cut, any two swapped"),
+        command("bytes flipped in every kind of object and local file, each with a join and a mount after it", SWEEP, every(r"(\d+) bytes flipped, 0 wrong"), "KEEPFS_SWEEP_BYTES"),
+        command("the same cut, extended, emptied, replaced, copied, deleted, and any two exchanged", SWEEP, every(r"(\d+) times cut, .*, 0 wrong"), "KEEPFS_SWEEP_BYTES"),
+        command("all of these together: the right tree, or an error, and never much memory", SWEEP, every(r"(\d+ harms to \d+ .* at most)")),
         command("format vectors", VECTORS, vectors),
         command("damage between compressor and sealing is noticed while the plaintext is there: tests", SEALING, first(r"(\d+ passed)")),
         script("wrong passwords through the binary, refused", "passwords", "{guesses_refused} of {guesses}", "KEEPFS_GUESSES"),
         script("forged costs of a guess, refused; most memory that one took", "passwords", "{forged_costs}; {memory_of_a_refusal} MiB"),
         script("canaries, bytes of the store scanned, leaks", "canary", "{canaries}, {store_bytes_scanned}, {failures} leaks"),
-        not_yet("fuzz executions per decoder"),
+        command("bytes by chance at every decoder, in every change: panics, or bytes that decode and do not encode back", CORPUS, every(r"(\d+ executions at \d+ decoders, 0 broken promises)"), "KEEPFS_EXECUTIONS"),
+        Row("the same by hand, all runs together", "`acceptance/fuzz.py`", fuzzed, "KEEPFS_SECONDS"),
         Row("deliberate mutants that a test noticed (listed below)", "`acceptance/mutants.py`", caught_mutants, None),
         not_yet("pjdfstest, the C suite (8,789 cases)"),
     ],

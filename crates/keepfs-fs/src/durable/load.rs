@@ -1,4 +1,4 @@
-//! A tree from the store alone: the newest checkpoint, then every segment beyond it.
+//! A tree from the store alone: the newest checkpoint, then every segment beyond it, also those that no head names.
 //!
 //! It fills an empty database. Nothing of it is trusted before its signature and its place in the chain of
 //! its author are checked.
@@ -26,6 +26,10 @@ use crate::tree::{Fold, Tree};
 
 /// Changed rows after which a load writes to the database.
 const ROWS_MAX: usize = 50_000;
+/// How often the same bytes must come before they pass for what lies on the store.
+const READS_ALIKE: usize = 3;
+/// How often they are asked for.
+const READS_MAX: usize = 12;
 
 /// What a load found.
 pub(crate) struct Loaded {
@@ -84,6 +88,35 @@ impl LogReader<'_> {
         let Some(bytes) = self.get(&name, SEGMENT_OBJECT_LEN_MAX)? else { return Ok(None) };
         Ok(Some(Segment::open(&self.parts.keys, place, &bytes, &|tag, at| self.key_at(tag, at))?))
     }
+
+    /// The same for one that no head names: what does not open is where an upload broke off, if the store gives the same
+    /// bytes again and again. Else it was a bad transfer, which must not pass for the end of a log.
+    fn unnamed_segment(&self, place: &SegmentPlace) -> Result<Option<(Segment, ObjectHash)>> {
+        let name = self.parts.keys.segment_name(place.machine, place.seq);
+        let (mut before, mut alike) = (Vec::new(), 0);
+        for _ in 0..READS_MAX {
+            let Some(bytes) = self.get(&name, SEGMENT_OBJECT_LEN_MAX)? else { return Ok(None) };
+            let error = match Segment::open(&self.parts.keys, place, &bytes, &|tag, at| self.key_at(tag, at))
+            {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) => error,
+            };
+            alike = if bytes == before { alike + 1 } else { 1 };
+            if alike == READS_ALIKE {
+                tracing::warn!(%error, seq = place.seq, "a segment that no head names is not whole");
+                return Ok(None);
+            }
+            before = bytes;
+        }
+        Err(missing("a segment that comes differently each time"))
+    }
+
+    /// Whether a segment that was read before is there, unchanged.
+    pub(super) fn has_segment(&self, seen: &Seen) -> Result<bool> {
+        let name = self.parts.keys.segment_name(seen.machine, seen.seq);
+        let bytes = self.get(&name, SEGMENT_OBJECT_LEN_MAX)?;
+        Ok(bytes.is_some_and(|bytes| ObjectHash::of(&bytes) == seen.hash))
+    }
 }
 
 fn missing(what: &str) -> FsError {
@@ -97,24 +130,22 @@ fn missing(what: &str) -> FsError {
 pub(crate) fn load(parts: &Parts, database: &Arc<Database>) -> Result<Loaded> {
     let reader = LogReader { parts };
     let machines = parts.unlocked.roster().machines();
-    let mut heads = Vec::new();
+    let (mut heads, mut logs) = (Vec::new(), Vec::new());
     for machine in machines {
-        heads.extend(reader.head(machine.tag)?);
-    }
-    if heads.is_empty() {
-        let progress = begin_tree(database, first_root(0))?;
-        database.write(&mut Changes::default(), &progress)?;
-        return Ok(Loaded { progress, covered: Hlc::default(), found: false });
+        let head = reader.head(machine.tag)?;
+        logs.push(Log::to_its_end(machine.tag, head.as_ref().map_or(0, |head| head.seq)));
+        heads.extend(head);
     }
     let mut progress = match newest_checkpoint(&reader, &heads)? {
         Some(checkpoint) => load_checkpoint(&reader, database, &checkpoint)?,
         None => begin_tree(database, first_root(0))?,
     };
-    let covered = Replayer::new(parts, (database, false), &mut progress).run(&reader, &heads)?;
-    let own = heads.iter().find(|head| head.machine == parts.unlocked.machine.tag);
-    settle_own(&mut progress, own);
+    let covered = Replayer::new(parts, (database, false), &mut progress).run(&reader, &mut logs)?;
+    let found = !heads.is_empty() || !progress.seen.is_empty();
+    let own = parts.unlocked.machine.tag;
+    settle_own(&mut progress, own, heads.iter().find(|head| head.machine == own));
     database.write(&mut Changes::default(), &progress)?;
-    Ok(Loaded { progress, covered, found: true })
+    Ok(Loaded { progress, covered, found })
 }
 
 /// The checkpoint that covers most.
@@ -130,12 +161,13 @@ fn newest_checkpoint(reader: &LogReader<'_>, heads: &[Head]) -> Result<Option<Ch
 }
 
 /// What of this machine's own log was on the store goes from the vector to where a writer keeps it.
-fn settle_own(progress: &mut Progress, own: Option<&Head>) {
-    let Some(head) = own else { return };
-    progress.seen.retain(|seen| seen.machine != head.machine);
-    progress.last_segment = head.seq;
-    progress.last_segment_hash = head.segment.0;
-    progress.published_segment = head.seq;
+fn settle_own(progress: &mut Progress, own: MachineTag, head: Option<&Head>) {
+    let (seq, hash) = applied(&progress.seen, own);
+    progress.seen.retain(|seen| seen.machine != own);
+    progress.last_segment = seq;
+    progress.last_segment_hash = hash.0;
+    progress.published_segment = seq;
+    let Some(head) = head else { return };
     progress.headed_segment = head.seq;
     progress.head_generation = progress.head_generation.max(head.generation);
     if let Some(checkpoint) = head.checkpoint {
@@ -143,6 +175,37 @@ fn settle_own(progress: &mut Progress, own: Option<&Head>) {
         progress.checkpoint_number = checkpoint.number;
         progress.checkpoint_hash = checkpoint.hash.0;
     }
+}
+
+/// How far a log is read.
+pub(super) struct Log {
+    machine: MachineTag,
+    /// The segment that its head names: everything up to there must be there.
+    headed: u64,
+    /// There may be more behind what its head names, or behind a head that is gone: an author sends a segment
+    /// before the head that names it, and a head is the one object that a store can lose without a trace.
+    goes_on: bool,
+}
+
+impl Log {
+    /// What its head names, and no more.
+    pub(super) fn to_its_head(head: &Head) -> Self {
+        Self { machine: head.machine, headed: head.seq, goes_on: false }
+    }
+
+    /// As long as there are segments.
+    fn to_its_end(machine: MachineTag, headed: u64) -> Self {
+        Self { machine, headed, goes_on: true }
+    }
+}
+
+/// What reading the next segment of a log came to.
+enum Step {
+    Applied,
+    /// Its author had seen more than is applied here.
+    NotYet,
+    /// There is none.
+    End,
 }
 
 /// Applies segments of all logs, each after what its author had seen.
@@ -170,17 +233,20 @@ impl<'a> Replayer<'a> {
         Self { database, whole, progress, contents: Contents::new(database.clone()), tree, own, covered }
     }
 
-    pub(super) fn run(mut self, reader: &LogReader<'_>, heads: &[Head]) -> Result<Hlc> {
+    pub(super) fn run(mut self, reader: &LogReader<'_>, logs: &mut [Log]) -> Result<Hlc> {
         loop {
             let mut moved = false;
             let mut behind = false;
-            for head in heads {
-                while applied(&self.tree.progress.seen, head.machine).0 < head.seq {
-                    if !self.step(reader, head)? {
-                        behind = true;
-                        break;
+            for log in &mut *logs {
+                while log.goes_on || applied(&self.tree.progress.seen, log.machine).0 < log.headed {
+                    match self.step(reader, log)? {
+                        Step::Applied => moved = true,
+                        Step::End => log.goes_on = false,
+                        Step::NotYet => {
+                            behind = true;
+                            break;
+                        }
                     }
-                    moved = true;
                 }
             }
             if !behind {
@@ -194,33 +260,37 @@ impl<'a> Replayer<'a> {
         Ok(self.covered)
     }
 
-    /// The next segment of a log; false when its author had seen more than is applied here.
-    fn step(&mut self, reader: &LogReader<'_>, head: &Head) -> Result<bool> {
-        let (last, previous) = applied(&self.tree.progress.seen, head.machine);
-        let place = SegmentPlace { machine: head.machine, seq: last + 1, previous };
-        let (segment, hash) =
-            reader.segment(&place)?.ok_or_else(|| missing(&format!("segment {} of a log", last + 1)))?;
+    fn step(&mut self, reader: &LogReader<'_>, log: &Log) -> Result<Step> {
+        let (last, previous) = applied(&self.tree.progress.seen, log.machine);
+        let place = SegmentPlace { machine: log.machine, seq: last + 1, previous };
+        let is_named = place.seq <= log.headed;
+        let found = if is_named { reader.segment(&place)? } else { reader.unnamed_segment(&place)? };
+        let (segment, hash) = match found {
+            Some(found) => found,
+            None if !is_named => return Ok(Step::End),
+            None => return Err(missing(&format!("segment {} of a log", place.seq))),
+        };
         let ready =
             segment.seen.iter().all(|seen| applied(&self.tree.progress.seen, seen.machine).0 >= seen.seq);
         if !ready {
-            return Ok(false);
+            return Ok(Step::NotYet);
         }
         for group in segment.groups()? {
             let fold = &mut Fold { tree: &mut self.tree, contents: &self.contents };
-            apply_group(fold, head.machine, &group)?;
+            apply_group(fold, log.machine, &group)?;
             for (ino, open) in self.tree.take_dropped() {
                 self.contents.unlink(ino, open);
             }
-            self.tree.heed(head.machine, &group);
-            if head.machine == self.own {
+            self.tree.heed(log.machine, &group);
+            if log.machine == self.own {
                 self.covered = self.covered.max(group.hlc);
             }
         }
-        put_seen(&mut self.tree.progress.seen, Seen { machine: head.machine, seq: place.seq, hash });
+        put_seen(&mut self.tree.progress.seen, Seen { machine: log.machine, seq: place.seq, hash });
         if self.tree.changed_count() > ROWS_MAX {
             self.write()?;
         }
-        Ok(true)
+        Ok(Step::Applied)
     }
 
     fn write(&mut self) -> Result<()> {

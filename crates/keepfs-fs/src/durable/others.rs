@@ -13,7 +13,7 @@ use keepfs_format::signed::ObjectHash;
 use keepfs_format::vector::{Seen, VersionVector};
 use keepfs_store::{ObjectName, StoreError};
 
-use super::load::{LogReader, Replayer, applied};
+use super::load::{Log, LogReader, Replayer, applied};
 use super::publish::roster_point;
 use super::recover;
 use crate::core::Core;
@@ -35,7 +35,7 @@ pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut 
         Err(error) => return Err(error),
     };
     let own = parts.unlocked.machine.tag;
-    check_not_rolled_back(&heads, own, progress)?;
+    check_not_rolled_back(&reader, &heads, progress)?;
     check_not_behind(&heads, parts, progress)?;
     let news: Vec<Head> = heads.into_iter().filter(|head| is_news(head, own, &progress.seen)).collect();
     if news.is_empty() {
@@ -56,7 +56,8 @@ pub(crate) fn take_over(parts: &Parts, database: &Arc<Database>, progress: &mut 
     if seq > 0 {
         put_seen(&mut progress.seen, Seen { machine: own, seq, hash });
     }
-    Replayer::new(parts, (database, true), progress).run(&reader, &news)?;
+    let mut logs: Vec<Log> = news.iter().map(Log::to_its_head).collect();
+    Replayer::new(parts, (database, true), progress).run(&reader, &mut logs)?;
     progress.seen.retain(|seen| seen.machine != own);
     database.write(&mut crate::database::Changes::default(), progress)
 }
@@ -96,20 +97,29 @@ fn is_news(head: &Head, own: MachineTag, seen: &VersionVector) -> bool {
     head.machine != own && head.seq > applied(seen, head.machine).0
 }
 
-/// What the store once had it must still have.
-fn check_not_rolled_back(heads: &[Head], own: MachineTag, progress: &Progress) -> Result<()> {
-    let known = progress.seen.iter().map(|seen| (seen.machine, seen.seq));
-    for (machine, expected) in known.chain([(own, progress.headed_segment)]) {
-        let found = heads.iter().find(|head| head.machine == machine).map_or(0, |head| head.seq);
-        if found < expected {
-            return Err(FsError::Rollback {
-                what: "log of a machine",
-                expected: format!("segment {expected} of machine {:x}", machine.0),
-                seen: format!("segment {found}"),
-            });
+/// What the store once had it must still have. What no head of another machine names may have been read as well, from
+/// segments that were there without one: then they must be there.
+fn check_not_rolled_back(reader: &LogReader<'_>, heads: &[Head], progress: &Progress) -> Result<()> {
+    let named =
+        |machine: MachineTag| heads.iter().find(|head| head.machine == machine).map_or(0, |head| head.seq);
+    for seen in &progress.seen {
+        if named(seen.machine) < seen.seq && !reader.has_segment(seen)? {
+            return Err(rolled_back(seen.machine, seen.seq, named(seen.machine)));
         }
     }
-    Ok(())
+    let own = reader.parts.unlocked.machine.tag;
+    match named(own) < progress.headed_segment {
+        true => Err(rolled_back(own, progress.headed_segment, named(own))),
+        false => Ok(()),
+    }
+}
+
+fn rolled_back(machine: MachineTag, expected: u64, found: u64) -> FsError {
+    FsError::Rollback {
+        what: "log of a machine",
+        expected: format!("segment {expected} of machine {:x}", machine.0),
+        seen: format!("segment {found}"),
+    }
 }
 
 /// Segments wait in the database before they go to the store, so the store never has more of this machine's own

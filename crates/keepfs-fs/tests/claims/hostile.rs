@@ -95,25 +95,45 @@ fn a_rolled_back_vault_is_an_old_vault_to_a_stranger() {
 }
 
 #[test]
-fn an_old_head_is_noticed_by_its_writer_and_an_old_vault_to_a_stranger() {
+fn an_old_head_is_noticed_by_its_writer_and_hides_nothing_from_a_stranger() {
     let past = past();
     let head = past.head();
-    for (step, earlier) in past.stores[..STEPS - 1].iter().enumerate() {
+    for earlier in &past.stores[..STEPS - 1] {
         let refused = past.writer(|store| replace(store, &head, earlier)).err().unwrap();
         assert!(matches!(refused, FsError::Rollback { what: "log of a machine", .. }), "{refused}");
         let fs = past.stranger(|store| replace(store, &head, earlier)).unwrap();
-        assert_eq!(fs.names(Ino::ROOT), Past::names(step + 1));
+        assert_eq!(fs.names(Ino::ROOT), Past::names(STEPS));
     }
 }
 
 #[test]
-fn a_head_that_is_gone_is_noticed_by_its_writer_and_an_empty_vault_to_a_stranger() {
+fn a_head_that_is_gone_is_noticed_by_its_writer_and_hides_nothing_from_a_stranger() {
     let past = past();
     let head = past.head();
     let refused = past.writer(|store| store.delete(&head).unwrap()).err().unwrap();
     assert!(matches!(refused, FsError::Rollback { what: "log of a machine", .. }), "{refused}");
     let fs = past.stranger(|store| store.delete(&head).unwrap()).unwrap();
-    assert_eq!(fs.names(Ino::ROOT), Past::names(0));
+    assert_eq!(fs.names(Ino::ROOT), Past::names(STEPS));
+    // Without its segments as well, nothing tells a stranger that there ever were any.
+    let gone = |store: &MemoryStore| {
+        for name in past.segments.iter().chain([&head]) {
+            store.delete(name).unwrap();
+        }
+    };
+    assert_eq!(past.stranger(gone).unwrap().names(Ino::ROOT), Past::names(0));
+}
+
+/// An upload that broke off is no part of a log, and keeps nobody from it.
+#[test]
+fn a_broken_segment_that_no_head_names_stops_nobody() {
+    let past = past();
+    let (head, last) = (past.head(), &past.segments[STEPS - 1]);
+    let broken = |store: &MemoryStore| {
+        replace(store, &head, &past.stores[STEPS - 2]);
+        let half = store.get(last, OBJECT_LEN_MAX).unwrap()[..512].to_vec();
+        store.put(last, &half, PutMode::Replace).unwrap();
+    };
+    assert_eq!(past.stranger(broken).unwrap().names(Ino::ROOT), Past::names(STEPS - 1));
 }
 
 #[test]
