@@ -12,6 +12,9 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub enum Retry {
     /// The same call may work at once or soon.
     Soon,
+    /// Nobody answers: the machine is off, nothing listens there, the network is down. It may work again some time,
+    /// and hardly within a moment.
+    Later,
     /// The same call may work after this long, not before: the service said so.
     After(Duration),
     /// It will fail again until somebody does something (credentials, permission, space).

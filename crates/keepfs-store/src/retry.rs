@@ -35,6 +35,8 @@ pub struct RetryPolicy {
     /// No attempt starts later than this after the first. A service that demands a longer wait gets its error
     /// passed on to the caller, who knows better whether to wait.
     pub total_max: Duration,
+    /// The same where nobody answers at all (`Retry::Later`): whoever waits shall hear of it soon.
+    pub unanswered_max: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -45,6 +47,7 @@ impl Default for RetryPolicy {
             delay_first: Duration::from_millis(200),
             delay_max: Duration::from_secs(10),
             total_max: Duration::from_secs(30),
+            unanswered_max: Duration::from_millis(800),
         }
     }
 }
@@ -108,11 +111,15 @@ impl Attempts {
             };
             let wait = match error.retry() {
                 Retry::Never => return Err(error),
-                Retry::Soon => self.jitter(backoff),
+                Retry::Soon | Retry::Later => self.jitter(backoff),
                 Retry::After(told) => told.saturating_add(self.jitter(self.policy.delay_first)),
             };
             let elapsed = self.timing.now().saturating_sub(started);
-            if attempts >= self.policy.attempts_max || elapsed.saturating_add(wait) > self.policy.total_max {
+            let total_max = match error.retry() {
+                Retry::Later => self.policy.unanswered_max.min(self.policy.total_max),
+                _ => self.policy.total_max,
+            };
+            if attempts >= self.policy.attempts_max || elapsed.saturating_add(wait) > total_max {
                 return Err(error);
             }
             self.timing.sleep(wait);

@@ -83,6 +83,17 @@ fn waits_double_and_stay_within_their_bounds() {
 }
 
 #[test]
+fn where_nobody_answers_the_caller_hears_of_it_soon() {
+    let nobody = StoreError::Unavailable { detail: "refused".into(), retry: Retry::Later };
+    let script = (0..9).map(|call| (Strike::Call(call), Fault::FailBefore(nobody.clone())));
+    let faults = Faults::scripted(script);
+    let (_, store, timing) = world(faults.clone(), RetryPolicy::default());
+    assert_eq!(store.len(&name()), Err(nobody));
+    assert!(faults.calls() > 1, "a server that is just starting is met");
+    assert!(timing.now() <= Duration::from_secs(1), "{:?}", timing.now());
+}
+
+#[test]
 fn told_wait_is_honoured_or_passed_on() {
     let told = |secs| StoreError::Unavailable {
         detail: "throttled".into(),

@@ -49,7 +49,7 @@ pub(crate) fn pause_len(retry: Retry, tries: u32, jitter: u8) -> Duration {
     let len = match retry {
         Retry::After(len) => return len,
         Retry::Never => RETRY_PAUSE_MAX,
-        Retry::Soon => (RETRY_PAUSE_MIN * (1 << doublings)).min(RETRY_PAUSE_MAX),
+        Retry::Soon | Retry::Later => (RETRY_PAUSE_MIN * (1 << doublings)).min(RETRY_PAUSE_MAX),
     };
     len - len / 1024 * u32::from(jitter)
 }

@@ -151,10 +151,13 @@ pub(crate) fn transport_error(error: &reqwest::Error) -> StoreError {
     let is_tls = ["certificate", "CertNotValid", "UnknownIssuer", "HandshakeFailure", "InvalidContentType"]
         .iter()
         .any(|word| detail.contains(word));
-    match is_tls {
-        true => StoreError::Unavailable { detail: format!("TLS: {detail}"), retry: Retry::Never },
-        false => StoreError::Unavailable { detail, retry: Retry::Soon },
+    if is_tls {
+        let advice = "if the server is the right one, name the authority of its certificate by SSL_CERT_FILE";
+        let detail = format!("its TLS is not to be trusted: {detail}; {advice}");
+        return StoreError::Unavailable { detail, retry: Retry::Never };
     }
+    let retry = if error.is_connect() { Retry::Later } else { Retry::Soon };
+    StoreError::Unavailable { detail, retry }
 }
 
 /// A wait in seconds, or until a date (RFC 9110, section 10.2.3).

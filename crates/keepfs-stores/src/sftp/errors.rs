@@ -56,8 +56,11 @@ pub(super) fn ssh_error(said: &str) -> StoreError {
     ]) {
         return StoreError::Invalid { detail: format!("ssh: {told}") };
     }
+    let is_unanswered =
+        has(&["Connection refused", "No route to host", "Network is unreachable", "resolve hostname"]);
+    let retry = if is_unanswered { Retry::Later } else { Retry::Soon };
     let detail = if told.is_empty() { "ssh ended without a word".to_owned() } else { format!("ssh: {told}") };
-    StoreError::Unavailable { detail, retry: Retry::Soon }
+    StoreError::Unavailable { detail, retry }
 }
 
 #[cfg(test)]
@@ -69,8 +72,7 @@ mod tests {
         assert!(matches!(ssh_error("me@host: Permission denied (publickey)."), StoreError::Denied { .. }));
         assert!(matches!(ssh_error("Host key verification failed.\n"), StoreError::Denied { .. }));
         assert!(matches!(ssh_error("subsystem request failed on channel 0"), StoreError::Invalid { .. }));
-        for said in ["ssh: connect to host h port 22: Connection refused", ""] {
-            assert_eq!(ssh_error(said).retry(), Retry::Soon);
-        }
+        assert_eq!(ssh_error("ssh: connect to host h port 22: Connection refused").retry(), Retry::Later);
+        assert_eq!(ssh_error("").retry(), Retry::Soon);
     }
 }
