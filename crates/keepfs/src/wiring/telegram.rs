@@ -4,9 +4,8 @@
 //! seal hangs on a key of its own that lies beside it, readable by its owner alone: a session that is copied
 //! without the key is of no use; whoever reads both is logged in.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use crate::environment::OperatingSystem;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::home::make_private_dir;
+use crate::private_file::{read_private_file, write_private_file};
 
 /// What stands before the colon of such a store.
 const SCHEME: &str = "telegram";
@@ -111,8 +111,8 @@ fn endpoint(server: &str) -> Result<Endpoint> {
     let address =
         server.parse().map_err(|_| Failure::usage("write ADDRESS:PORT").at("KEEPFS_TELEGRAM_SERVER"))?;
     let path = text(KEY)?.ok_or_else(|| Failure::usage("a test server shares a key in a file").at(KEY))?;
-    let bytes =
-        read_limited(Path::new(&path)).map_err(|error| Failure::failed(error.to_string()).at(&path))?;
+    let bytes = read_private_file(Path::new(&path), SESSION_LEN_MAX)
+        .map_err(|error| Failure::failed(error.to_string()).at(&path))?;
     let key = bytes.and_then(|bytes| AuthKey::new(&bytes));
     Ok(Endpoint::new(address, key.ok_or_else(|| Failure::usage("this is no key of 256 bytes").at(KEY))?))
 }
@@ -153,12 +153,12 @@ impl SealedSession {
     fn keys(&self, make: bool) -> io::Result<Option<LocalKeys>> {
         let path = self.directory.join("key");
         let mut root = Zeroizing::new([0; 32]);
-        match read_limited(&path)? {
+        match read_private_file(&path, SESSION_LEN_MAX)? {
             Some(bytes) if bytes.len() == root.len() => root.copy_from_slice(&bytes),
             Some(_) => return Err(io::Error::other("the key of the session has a wrong length")),
             None if make => {
                 OperatingSystem.fill(&mut *root);
-                replace(&path, &*root)?;
+                write_private_file(&path, &*root)?;
             }
             None => return Ok(None),
         }
@@ -166,7 +166,7 @@ impl SealedSession {
     }
 
     fn load(&self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        let Some(sealed) = read_limited(&self.session())? else { return Ok(None) };
+        let Some(sealed) = read_private_file(&self.session(), SESSION_LEN_MAX)? else { return Ok(None) };
         let damaged = || io::Error::other("it was not sealed on this machine, or is damaged");
         let keys = self.keys(false)?.ok_or_else(damaged)?;
         let (file_id, page) = sealed.split_first_chunk::<SALT_LEN>().ok_or_else(damaged)?;
@@ -187,7 +187,7 @@ impl SealedSession {
         OperatingSystem.fill(file_id);
         OperatingSystem.fill(&mut page[..PAGE_NONCE_LEN]);
         keys.pages(file_id).seal(PAGE, plain, page);
-        replace(&self.session(), &sealed)
+        write_private_file(&self.session(), &sealed)
     }
 }
 
@@ -212,32 +212,6 @@ impl Machine for SealedSession {
     fn fill_random(&self, out: &mut [u8]) {
         OperatingSystem.fill(out);
     }
-}
-
-/// A small file; nothing if it is not there.
-fn read_limited(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let len = file.metadata()?.len();
-    if len > SESSION_LEN_MAX {
-        return Err(io::Error::other("the file is too long"));
-    }
-    // Reserved at once: a vector that grows leaves unwiped copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(len as usize + 1));
-    file.take(SESSION_LEN_MAX).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
-/// Writes a file that only its owner can read: all of the new one or all of the old one is there.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 #[cfg(test)]
