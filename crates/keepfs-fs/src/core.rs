@@ -12,7 +12,7 @@ use keepfs_format::ids::MachineTag;
 use keepfs_format::keys::NamespaceKeys;
 use keepfs_format::op::Op;
 use keepfs_store::Store;
-use keepfs_vault::ChunkSpace;
+use keepfs_vault::{ChunkSpace, StagingPlace};
 use parking_lot::{Mutex, RwLock};
 
 use crate::api::Handles;
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub tree: Mutex<Tree>,
     pub contents: Contents,
     pub space: Arc<ChunkSpace>,
+    /// Where packs grow, if not in the store.
+    pub staging: Option<StagingPlace>,
     pub database: Arc<Database>,
     pub journal: Journal,
     pub handles: Handles,

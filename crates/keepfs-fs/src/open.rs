@@ -159,6 +159,7 @@ fn assemble(
         tree: Mutex::new(tree),
         contents,
         space,
+        staging: parts.staging,
         database,
         journal,
         handles: Handles::default(),

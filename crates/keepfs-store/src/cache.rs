@@ -49,6 +49,9 @@ pub trait BlobCache: Send + Sync {
     /// Forgets everything.
     fn clear(&self);
 
+    /// Forgets the least recently used until at least `len` bytes are gone, or all of them.
+    fn give_back(&self, len: u64);
+
     /// The limit in bytes.
     fn limit(&self) -> u64;
 
@@ -163,6 +166,14 @@ impl BlobCache for MemoryCache {
         blobs.by_key.clear();
         blobs.by_turn.clear();
         blobs.len_total = 0;
+    }
+
+    fn give_back(&self, len: u64) {
+        let mut blobs = self.0.lock();
+        let limit = blobs.limit;
+        blobs.limit = blobs.len_total.saturating_sub(len);
+        blobs.shrink();
+        blobs.limit = limit;
     }
 
     fn limit(&self) -> u64 {

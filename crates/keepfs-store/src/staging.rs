@@ -5,6 +5,7 @@
 
 use crate::error::{Result, StoreError};
 use crate::name::ObjectName;
+use crate::store::Space;
 
 /// A place for objects that grow. Only immutable names (`o/…`) can be staged; others are `Invalid`.
 ///
@@ -25,6 +26,12 @@ pub trait Staging: Send + Sync {
     /// on working, but nothing it writes can be published. Discarding what is not there is no error;
     /// `Denied` if somebody else (another process, or another opening of the store) has it open.
     fn discard(&self, name: &ObjectName) -> Result<()>;
+
+    /// Room where the objects grow, if that is a disk of its own, after a cache beside them gave back what it can.
+    /// `None`: the store's room is theirs, or nobody can tell.
+    fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
 }
 
 /// One object that grows in place. Its bytes are shared by all who hold the handle; there is one handle to a

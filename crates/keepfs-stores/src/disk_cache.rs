@@ -158,9 +158,7 @@ impl DiskCache {
     /// On a full disk the cache is the first to give something back.
     fn yield_space(&self, error: &std::io::Error, wanted_len: u64) {
         if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
-            let blobs = self.blobs.lock();
-            let len_max = blobs.len_total.saturating_sub(wanted_len.saturating_mul(2));
-            self.shrink(blobs, len_max);
+            self.give_back(wanted_len.saturating_mul(2));
         }
     }
 
@@ -241,6 +239,12 @@ impl BlobCache for DiskCache {
         while let Some(key) = blobs.pop_oldest() {
             let _ = std::fs::remove_file(self.blob_path(&key));
         }
+    }
+
+    fn give_back(&self, len: u64) {
+        let blobs = self.blobs.lock();
+        let len_max = blobs.len_total.saturating_sub(len);
+        self.shrink(blobs, len_max);
     }
 
     fn limit(&self) -> u64 {

@@ -3,14 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keepfs_store::{
-    BlobCache, ObjectName, PutMode, Result, Staged, Staging, Store, StoreError, same_contents,
+    BlobCache, ObjectName, PutMode, Result, Space, Staged, Staging, Store, StoreError, same_contents,
 };
 use parking_lot::Mutex;
 
 use crate::os::{errno_of, make_directory_all, open_directory_at, store_error};
 use crate::stage::{OpenHere, StageDirectory, StageFile, file_name};
+
+/// Where less than this many bytes are free the cache gives way to what is written, unless the store is away.
+const FREE_LEN_MIN: u64 = 128 << 20;
 
 /// A staging directory beside a store.
 ///
@@ -25,6 +29,18 @@ struct Shared {
     path: PathBuf,
     store: Arc<dyn Store>,
     cache: Option<Arc<dyn BlobCache>>,
+    /// The store did not answer when something was last put: what is cached is all that can be read.
+    away: AtomicBool,
+}
+
+impl Shared {
+    fn space(&self) -> Result<Space> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|errno| store_error(None, "asking for free space", errno))?;
+        let unit = stat.f_frsize.max(1);
+        let total = stat.f_blocks.saturating_mul(unit);
+        Ok(Space { total, free: stat.f_bavail.saturating_mul(unit) })
+    }
 }
 
 impl LocalStaging {
@@ -47,7 +63,7 @@ impl LocalStaging {
         let path =
             std::fs::canonicalize(path).map_err(|error| store_error(None, &doing(), errno_of(&error)))?;
         Ok(LocalStaging {
-            shared: Arc::new(Shared { path, store, cache }),
+            shared: Arc::new(Shared { path, store, cache, away: AtomicBool::new(false) }),
             directory: StageDirectory::new(directory, OpenHere::default()),
         })
     }
@@ -73,6 +89,18 @@ impl Staging for LocalStaging {
     fn discard(&self, name: &ObjectName) -> Result<()> {
         self.directory.discard(name)
     }
+
+    fn space(&self) -> Result<Option<Space>> {
+        let mut space = self.shared.space()?;
+        if let Some(cache) = self.shared.cache.as_ref().filter(|cache| cache.len_total() > 0)
+            && space.free < FREE_LEN_MIN
+            && !self.shared.away.load(Ordering::Relaxed)
+        {
+            cache.give_back(FREE_LEN_MIN - space.free);
+            space = self.shared.space()?;
+        }
+        Ok(Some(space))
+    }
 }
 
 /// An object growing in the staging directory.
@@ -89,7 +117,9 @@ impl LocalStaged {
     fn upload(&self, path: &Path) -> Result<()> {
         let name = self.file.name();
         let store = &*self.shared.store;
-        match store.put_file(name, path, PutMode::Create) {
+        let put = store.put_file(name, path, PutMode::Create);
+        self.shared.away.store(matches!(put, Err(StoreError::Unavailable { .. })), Ordering::Relaxed);
+        match put {
             Err(StoreError::Exists { .. }) => {
                 let mut read = |offset: u64, out: &mut [u8]| self.file.read_at(offset, out);
                 match same_contents(store, name, self.file.len()?, &mut read)? {

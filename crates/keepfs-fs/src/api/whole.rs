@@ -2,7 +2,7 @@
 
 use keepfs_format::ids::{Ino, Time};
 use keepfs_store::Space;
-use keepfs_vault::{Pending, SpaceStats};
+use keepfs_vault::{Pending, SpaceStats, StagingPlace};
 
 use crate::content::HELD_LEN_MAX;
 use crate::core::Core;
@@ -175,6 +175,14 @@ impl Core {
         }
     }
 
+    /// Space where packs grow: in the store, or on the disk of this machine while the store is away or slow.
+    fn growing_space(&self) -> Option<Space> {
+        match &self.staging {
+            Some(StagingPlace::Separate(staging)) => staging.space().ok().flatten(),
+            _ => self.local_space(),
+        }
+    }
+
     /// ENOSPC while what is in memory and journal still finds room, not when it is too late.
     pub(super) fn check_space(&self) -> Result<()> {
         self.check_room_for(0)
@@ -182,10 +190,12 @@ impl Core {
 
     /// The same for a write of `len` bytes.
     pub(super) fn check_room_for(&self, len: u64) -> Result<()> {
-        let free = self.free_space.get(&*self.env, || self.local_space().map(|space| space.free));
+        let free = self.free_space.get(&*self.env, || self.growing_space().map(|space| space.free));
         match free {
             Some(free) if free < len.saturating_add(SPACE_RESERVE + self.contents.held_len() as u64) => {
-                Err(FsError::NoSpace { detail: "the disk under the store is full".into() })
+                Err(FsError::NoSpace {
+                    detail: "the disk under the store, or under what waits for it, is full".into(),
+                })
             }
             _ => Ok(()),
         }
