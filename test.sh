@@ -11,7 +11,7 @@ TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 TOOLS=$TARGET/tools
 SECONDS_BUDGET=1500
 STEPS=(format clippy build tests canary dedup fsx pjdfstest kill9 powercut lossydisk model bad_input stress
-    scale memory bench main_job telegram telegram_peer posix stories user passwords stores)
+    scale memory bench main_job telegram telegram_peer posix stories user passwords stores refusals)
 
 names=() verdicts=() durations=()
 
@@ -63,7 +63,7 @@ run_step() {
     case $1 in
     format) cargo fmt --all --check ;;
     clippy) cargo clippy --release --workspace --all-targets --quiet -- -D warnings ;;
-    build) cargo build --release --workspace --quiet ;;
+    build) cargo build --release --workspace --quiet && cargo build --release -p keepfs-telegram --examples --quiet ;;
     tests) cargo test --release --workspace --quiet --no-fail-fast ;;
     bench) accept bench/bench.py --smoke ;;
     *) accept "acceptance/$1.py" ;;

@@ -17,9 +17,10 @@ KINDS = ["before", "half", "lost", "cut", "error", "busy", "late"]
 class Proxy:
     """Stands before a server's port. `rate` is the share of requests that are spoiled; 0 lets everything through."""
 
-    def __init__(self, report, port, http=True, seed=1):
+    def __init__(self, report, port, http=True, seed=1, kinds=KINDS):
         self.target = port
         self.http = http
+        self.kinds = kinds
         self.rate = 0.0
         self.random = random.Random(seed)
         self.spoiled = {}
@@ -48,7 +49,7 @@ class Proxy:
             self.requests += 1
             if self.random.random() >= self.rate:
                 return None
-            kind = self.random.choice(KINDS) if self.http else "cut"
+            kind = self.random.choice(self.kinds) if self.http else "cut"
             self.spoiled[kind] = self.spoiled.get(kind, 0) + 1
             return kind
 

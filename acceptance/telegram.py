@@ -9,6 +9,7 @@ broken connections; two machines of one account. Size from the environment: KEEP
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,8 @@ PHONE, CODE, TWO_STEP = "+15550123", "24680", "a second secret"
 API_HASH = "0123456789abcdef0123456789abcdef"
 DEADLINE_MS = "4000"
 FLOOD_SECONDS = 4
+THROUGHPUT = os.path.join(TARGET, "release", "examples", "throughput")
+SPEED_FLOOR = 0.7
 
 
 class Server:
@@ -270,6 +273,25 @@ def throughput(report, machine):
     report.figure("upload", rate(size, time.monotonic() - started), "MiB/s")
 
 
+def beside_bare_senders(report):
+    """The store's rate against the same parts over as many bare connections, each pair right after the other."""
+    server = Server(report)
+    server.command("account", phone=PHONE, code=CODE, password=TWO_STEP)
+    shares = []
+    for number in range(3):
+        key = report.path(f"bare-{number}")
+        server.command("issue_key", phone=PHONE, path=key)
+        result = subprocess.run([THROUGHPUT, server.greeting["address"], key, "64"], capture_output=True, text=True, check=False)
+        found = re.search(r"bare connections: ([\d.]+) .*store: ([\d.]+) MiB/s up \(([\d.]+) of bare\)", result.stdout, re.DOTALL)
+        report.need(result.returncode == 0 and found, "the measurement runs", result.stdout + result.stderr)
+        shares.append((float(found[3]), float(found[2]), float(found[1])))
+    share, ours, bare = sorted(shares)[1]
+    report.figure("store_rate", ours, "MiB/s")
+    report.figure("bare_rate", bare, "MiB/s")
+    server.end()
+    report.check(share >= SPEED_FLOOR, f"the store is at least {SPEED_FLOOR} times as fast as bare senders", shares)
+
+
 def endings(report, server, machine):
     keys = server.command("keys", phone=PHONE)["keys"]
     for key in keys:
@@ -293,6 +315,7 @@ def body(report):
     server = Server(report)
     server.command("account", phone=PHONE, code=CODE, password=TWO_STEP)
     machine = Machine(report, server, "vault", "files")
+    beside_bare_senders(report)
     login(report, server, machine)
     main_job(report, machine)
     throughput(report, machine)
