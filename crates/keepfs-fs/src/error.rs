@@ -240,14 +240,21 @@ impl FsError {
             Self::Contended => libc::EAGAIN,
             Self::NoSpace { .. } | Self::Store(StoreError::Full { .. }) => libc::ENOSPC,
             Self::Store(StoreError::ReadOnly { .. }) => libc::EROFS,
-            Self::Local(error) => match error.raw_os_error() {
-                Some(libc::ENOSPC) | Some(libc::EDQUOT) => libc::ENOSPC,
-                Some(libc::EROFS) => libc::EROFS,
-                _ => libc::EIO,
-            },
+            Self::Local(error) | Self::Journal(JournalError::Io { source: error, .. }) => {
+                errno_of_disk(error)
+            }
+            Self::Journal(JournalError::Full { .. }) => libc::ENOSPC,
             Self::Shared(error) => error.errno(),
             Self::Vault(VaultError::Store(StoreError::Full { .. })) => libc::ENOSPC,
             _ => libc::EIO,
         }
+    }
+}
+
+/// What a program is told of the local disk: want of room and a quota as they are, all else as a failure of the disk.
+fn errno_of_disk(error: &std::io::Error) -> i32 {
+    match error.raw_os_error() {
+        Some(number @ (libc::ENOSPC | libc::EDQUOT | libc::EROFS)) => number,
+        _ => libc::EIO,
     }
 }

@@ -46,10 +46,12 @@ pub enum Trouble {
         /// The error number.
         errno: i32,
     },
-    /// From this call on the disk is full: what needs more room fails with `ENOSPC`, everything else works.
+    /// From this call on there is no room: what needs more fails with this error number, everything else works.
     Full {
         /// The first call that may fail.
         call: u64,
+        /// The error number: that of `ENOSPC` for a full disk, of `EDQUOT` for a quota.
+        errno: i32,
     },
     /// From this call on all fail, until [`FaultyDisk::power_cut`] says what was left.
     PowerOff {

@@ -126,7 +126,7 @@ fn disk_trouble(chance: &mut Chance) -> disk::Trouble {
     let errno = if chance.one_in(2) { libc::EIO } else { libc::ENOSPC };
     let call = soon(chance, DISK_CALLS);
     match chance.below(4) {
-        0 => disk::Trouble::Full { call },
+        0 => disk::Trouble::Full { call, errno: libc::ENOSPC },
         1 => disk::Trouble::Fail { call, errno },
         2 => disk::Trouble::FailAfter { call, errno },
         _ => disk::Trouble::FailFrom { call, errno },

@@ -149,7 +149,8 @@ fn want_of_room_at_every_write_leaves_all_readable_and_passes() {
     let played = rehearse(&vault, &parts);
     let mut scripts = Vec::new();
     for end in ENDS {
-        let disk = |call| script(&parts, Trouble::Disk(DiskTrouble::Full { call }), end, call);
+        let disk =
+            |call| script(&parts, Trouble::Disk(DiskTrouble::Full { call, errno: libc::ENOSPC }), end, call);
         let store = |write| script(&parts, Trouble::StoreFullFrom(write), end, write);
         scripts.extend((0..played.disk_calls).map(disk).chain((0..played.store_writes).map(store)));
     }

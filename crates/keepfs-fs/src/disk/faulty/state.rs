@@ -78,7 +78,7 @@ impl State {
     /// Refuses the call under way if the disk is full.
     pub(super) fn need_room(&self) -> Result<(), Failure> {
         match self.trouble {
-            Some(Trouble::Full { call }) if self.calls > call => Err(Failure::Error(libc::ENOSPC)),
+            Some(Trouble::Full { call, errno }) if self.calls > call => Err(Failure::Error(errno)),
             _ => Ok(()),
         }
     }
