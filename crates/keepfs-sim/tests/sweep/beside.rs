@@ -55,6 +55,16 @@ impl BlobCache for OpenCache {
         self.0.lock().clear();
     }
 
+    fn give_back(&self, len: u64) {
+        let mut blobs = self.0.lock();
+        let mut gone = 0;
+        while gone < len
+            && let Some((_, bytes)) = blobs.pop_first()
+        {
+            gone += bytes.len() as u64;
+        }
+    }
+
     fn limit(&self) -> u64 {
         CACHE_LEN_MAX
     }
