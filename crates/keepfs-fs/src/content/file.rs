@@ -50,6 +50,9 @@ pub(crate) struct Flight {
 impl Flight {
     /// `from..to` of the file does not count any more.
     pub(crate) fn punch(&mut self, from: u64, to: u64) {
+        if !self.is_live(&(from..to)) {
+            return;
+        }
         let mut kept = Vec::with_capacity(self.live.len() + 1);
         for (start, end) in self.live.drain(..) {
             for (start, end) in [(start, end.min(from)), (start.max(to), end)] {
@@ -59,6 +62,10 @@ impl Flight {
             }
         }
         self.live = kept;
+    }
+
+    fn is_live(&self, range: &Range<u64>) -> bool {
+        self.live.iter().any(|(from, to)| *from < range.end && *to > range.start)
     }
 }
 
@@ -121,6 +128,12 @@ impl FileState {
         self.dirty.is_empty() && self.flights.is_empty()
     }
 
+    /// Takes out the flight of these bytes.
+    pub(crate) fn take_flight(&mut self, bytes: &Arc<Vec<u8>>) -> Option<Flight> {
+        let at = self.flights.iter().position(|flight| Arc::ptr_eq(&flight.bytes, bytes))?;
+        Some(self.flights.swap_remove(at))
+    }
+
     /// The ranges of all flights that still count. They never overlap.
     pub(crate) fn live_flights(&self) -> impl Iterator<Item = (u64, u64)> {
         self.flights.iter().flat_map(|flight| flight.live.iter().copied())
@@ -128,7 +141,7 @@ impl FileState {
 
     /// Whether a part of the range is being put into chunks: the extents there are old.
     pub(crate) fn is_flying(&self, range: Range<u64>) -> bool {
-        self.live_flights().any(|(from, to)| from < range.end && to > range.start)
+        self.flights.iter().any(|flight| flight.is_live(&range))
     }
 
     /// Bytes held outside of chunks.

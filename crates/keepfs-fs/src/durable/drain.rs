@@ -35,7 +35,7 @@ pub(crate) enum HowMuch {
 /// A run that was taken out: its first byte in the file, and its bytes.
 type RunBytes = (u64, Arc<Vec<u8>>);
 
-/// A piece of a run that becomes a chunk: which run, and its bytes there.
+/// A piece of a run that becomes a chunk, or that no cut took: which run, and its bytes there.
 struct Cut {
     run: usize,
     range: Range<usize>,
@@ -101,8 +101,8 @@ impl Core {
         let (runs, cuts) = {
             let _draining = file.draining.lock();
             let runs = self.take_off(file, how)?;
-            let cuts = self.cut_runs(&runs, how);
-            self.give_back_uncut(file, &runs, &cuts);
+            let (cuts, rests) = self.cut_runs(&runs, how);
+            self.give_back_rests(file, &runs, &rests);
             (runs, cuts)
         };
         if runs.is_empty() {
@@ -155,10 +155,11 @@ impl Core {
         }
         let taken: Vec<RunBytes> =
             taken.into_iter().map(|(offset, bytes)| (offset, Arc::new(bytes))).collect();
+        let earlier = state.flights.len();
         for (offset, bytes) in &taken {
             let end = offset + bytes.len() as u64;
             // An earlier drain may land later: it must not bring back what this one has newer bytes for.
-            state.flights.iter_mut().for_each(|flight| flight.punch(*offset, end));
+            state.flights[..earlier].iter_mut().for_each(|flight| flight.punch(*offset, end));
             let live = vec![(*offset, end)];
             state.flights.push(Flight { offset: *offset, bytes: bytes.clone(), live });
         }
@@ -209,37 +210,35 @@ impl Core {
         Ok(())
     }
 
-    /// Where each run is cut.
-    fn cut_runs(&self, runs: &[RunBytes], how: HowMuch) -> Vec<Cut> {
-        let mut cuts = Vec::with_capacity(runs.len());
+    /// Where each run is cut, and what is left of runs behind their last cut.
+    fn cut_runs(&self, runs: &[RunBytes], how: HowMuch) -> (Vec<Cut>, Vec<Cut>) {
+        let (mut cuts, mut rests) = (Vec::with_capacity(runs.len()), Vec::new());
         for (run, (_, bytes)) in runs.iter().enumerate() {
             let mut at = 0;
             while at < bytes.len() {
                 let len = self.space.cut(&bytes[at..], how == HowMuch::All);
                 if len == 0 {
+                    rests.push(Cut { run, range: at..bytes.len() });
                     break;
                 }
                 cuts.push(Cut { run, range: at..at + len });
                 at += len;
             }
         }
-        cuts
+        (cuts, rests)
     }
 
-    /// What follows the last cut of a run is dirty again, so that the next drain begins there.
-    fn give_back_uncut(&self, file: &File, runs: &[RunBytes], cuts: &[Cut]) {
+    /// What no cut took is dirty again, so that the next drain begins there.
+    fn give_back_rests(&self, file: &File, runs: &[RunBytes], rests: &[Cut]) {
+        if rests.is_empty() {
+            return;
+        }
         let mut state = file.lock();
         let (held, fresh) = (state.dirty.len(), state.dirty.fresh_len());
-        for (run, (offset, bytes)) in runs.iter().enumerate() {
-            let cut_len = cuts.iter().rfind(|cut| cut.run == run).map_or(0, |cut| cut.range.end);
-            if cut_len == bytes.len() {
-                continue;
-            }
-            let (from, to) = (offset + cut_len as u64, offset + bytes.len() as u64);
-            let Some(at) = state.flights.iter().position(|flight| Arc::ptr_eq(&flight.bytes, bytes)) else {
-                continue;
-            };
-            let mut flight = state.flights.swap_remove(at);
+        for rest in rests {
+            let (offset, bytes) = &runs[rest.run];
+            let Some(mut flight) = state.take_flight(bytes) else { continue };
+            let (from, to) = (offset + rest.range.start as u64, offset + rest.range.end as u64);
             give_back(&mut state, &flight, (from, to));
             flight.punch(from, to);
             state.flights.push(flight);
@@ -290,10 +289,7 @@ impl Core {
         let mut pieces = placed.iter().peekable();
         for (offset, bytes) in runs {
             landed_len += bytes.len();
-            let Some(at) = state.flights.iter().position(|flight| Arc::ptr_eq(&flight.bytes, bytes)) else {
-                continue;
-            };
-            let flight = state.flights.swap_remove(at);
+            let Some(flight) = state.take_flight(bytes) else { continue };
             let end = offset + bytes.len() as u64;
             let mut at = *offset;
             while let Some(piece) = pieces.next_if(|piece| piece.offset < end) {
