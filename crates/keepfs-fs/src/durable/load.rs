@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use keepfs_format::FormatError;
 use keepfs_format::checkpoint::{CHECKPOINT_OBJECT_LEN_MAX, Checkpoint};
 use keepfs_format::head::{HEAD_OBJECT_LEN_MAX, Head};
 use keepfs_format::identity::VerifyingKey;
@@ -86,7 +87,11 @@ impl LogReader<'_> {
     pub(crate) fn segment(&self, place: &SegmentPlace) -> Result<Option<(Segment, ObjectHash)>> {
         let name = self.parts.keys.segment_name(place.machine, place.seq);
         let Some(bytes) = self.get(&name, SEGMENT_OBJECT_LEN_MAX)? else { return Ok(None) };
-        Ok(Some(Segment::open(&self.parts.keys, place, &bytes, &|tag, at| self.key_at(tag, at))?))
+        Ok(Some(self.open_segment(place, &bytes)?))
+    }
+
+    fn open_segment(&self, place: &SegmentPlace, bytes: &[u8]) -> Result<(Segment, ObjectHash), FormatError> {
+        Segment::open(&self.parts.keys, place, bytes, &|tag, at| self.key_at(tag, at))
     }
 
     /// The same for one that no head names: what does not open is where an upload broke off, if the store gives the same
@@ -96,8 +101,7 @@ impl LogReader<'_> {
         let (mut before, mut alike) = (Vec::new(), 0);
         for _ in 0..READS_MAX {
             let Some(bytes) = self.get(&name, SEGMENT_OBJECT_LEN_MAX)? else { return Ok(None) };
-            let error = match Segment::open(&self.parts.keys, place, &bytes, &|tag, at| self.key_at(tag, at))
-            {
+            let error = match self.open_segment(place, &bytes) {
                 Ok(found) => return Ok(Some(found)),
                 Err(error) => error,
             };
