@@ -99,7 +99,8 @@ impl MemoryCache {
         blobs.len_total += bytes.len() as u64;
         blobs.by_turn.insert(turn, key.to_owned());
         blobs.by_key.insert(key.to_owned(), (turn, Arc::new(bytes)));
-        blobs.shrink();
+        let limit = blobs.limit;
+        blobs.shrink(limit);
     }
 }
 
@@ -120,8 +121,8 @@ impl Blobs {
         Some(bytes.clone())
     }
 
-    fn shrink(&mut self) {
-        while self.len_total > self.limit {
+    fn shrink(&mut self, len_max: u64) {
+        while self.len_total > len_max {
             let Some((_, key)) = self.by_turn.pop_first() else { break };
             if let Some((_, bytes)) = self.by_key.remove(&key) {
                 self.len_total -= bytes.len() as u64;
@@ -170,10 +171,8 @@ impl BlobCache for MemoryCache {
 
     fn give_back(&self, len: u64) {
         let mut blobs = self.0.lock();
-        let limit = blobs.limit;
-        blobs.limit = blobs.len_total.saturating_sub(len);
-        blobs.shrink();
-        blobs.limit = limit;
+        let len_max = blobs.len_total.saturating_sub(len);
+        blobs.shrink(len_max);
     }
 
     fn limit(&self) -> u64 {
@@ -183,6 +182,6 @@ impl BlobCache for MemoryCache {
     fn set_limit(&self, limit: u64) {
         let mut blobs = self.0.lock();
         blobs.limit = limit;
-        blobs.shrink();
+        blobs.shrink(limit);
     }
 }
