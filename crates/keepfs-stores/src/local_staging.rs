@@ -33,16 +33,6 @@ struct Shared {
     away: AtomicBool,
 }
 
-impl Shared {
-    fn space(&self) -> Result<Space> {
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|errno| store_error(None, "asking for free space", errno))?;
-        let unit = stat.f_frsize.max(1);
-        let total = stat.f_blocks.saturating_mul(unit);
-        Ok(Space { total, free: stat.f_bavail.saturating_mul(unit) })
-    }
-}
-
 impl LocalStaging {
     /// Stages in `directory`, which is made if it is not there. `Io`, `Denied`, `Full` or `ReadOnly` if it
     /// cannot be used.
@@ -91,13 +81,13 @@ impl Staging for LocalStaging {
     }
 
     fn space(&self) -> Result<Option<Space>> {
-        let mut space = self.shared.space()?;
+        let mut space = self.directory.space()?;
         if let Some(cache) = self.shared.cache.as_ref().filter(|cache| cache.len_total() > 0)
             && space.free < FREE_LEN_MIN
             && !self.shared.away.load(Ordering::Relaxed)
         {
             cache.give_back(FREE_LEN_MIN - space.free);
-            space = self.shared.space()?;
+            space = self.directory.space()?;
         }
         Ok(Some(space))
     }

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use keepfs_store::{ObjectName, Result, Retry, StoreError};
+use keepfs_store::{ObjectName, Result, Retry, Space, StoreError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -16,6 +16,13 @@ pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// How a directory is opened to work relative to it.
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Size and free room of the file system that a file or directory lies on.
+pub(crate) fn space_of(on: impl AsFd) -> rustix::io::Result<Space> {
+    let stat = rustix::fs::fstatvfs(on)?;
+    let unit = stat.f_frsize.max(1);
+    Ok(Space { total: stat.f_blocks.saturating_mul(unit), free: stat.f_bavail.saturating_mul(unit) })
+}
 
 /// The one table from `errno` to store errors. `doing` is a phrase for people, such as "writing o/ab/…".
 pub(crate) fn store_error(name: Option<&ObjectName>, doing: &str, errno: Errno) -> StoreError {

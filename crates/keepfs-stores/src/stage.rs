@@ -10,12 +10,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use keepfs_store::{ObjectName, Result, StoreError, check_stageable};
+use keepfs_store::{ObjectName, Result, Space, StoreError, check_stageable};
 use parking_lot::Mutex;
 use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
-use crate::os::{FILE_MODE, each_entry, errno_of, store_error, sync_directory};
+use crate::os::{FILE_MODE, each_entry, errno_of, space_of, store_error, sync_directory};
 
 /// Space reserved ahead of the end of a growing file, in bytes, so that it lies in few
 /// pieces on the disk and a sync has less to record: a third faster on ext4 than without.
@@ -93,6 +93,11 @@ impl StageDirectory {
 
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
         sync_directory(&*self.directory)
+    }
+
+    /// Room where the files grow.
+    pub(crate) fn space(&self) -> Result<Space> {
+        space_of(&*self.directory).map_err(|errno| store_error(None, "asking for free space", errno))
     }
 
     fn open(&self, name: &ObjectName, flags: OFlags) -> Result<StageFile> {

@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use super::listing::Listing;
 use super::place::Place;
 use super::staging::FileStaging;
-use crate::os::errno_of;
+use crate::os::{errno_of, space_of};
 
 /// Longest object, in bytes: what every file system of today takes.
 const OBJECT_LEN_MAX: u64 = 1 << 40;
@@ -162,11 +162,8 @@ impl Store for FileStore {
     }
 
     fn space(&self) -> Result<Option<Space>> {
-        let stat = rustix::fs::fstatvfs(self.place.root())
-            .map_err(|errno| self.place.failed(None, "asking for free space", errno))?;
-        let unit = stat.f_frsize.max(1);
-        let total = stat.f_blocks.saturating_mul(unit);
-        Ok(Some(Space { total, free: stat.f_bavail.saturating_mul(unit) }))
+        let space = space_of(self.place.root());
+        space.map(Some).map_err(|errno| self.place.failed(None, "asking for free space", errno))
     }
 
     fn staging(&self) -> Option<&dyn Staging> {
