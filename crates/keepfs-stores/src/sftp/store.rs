@@ -49,7 +49,6 @@ pub(super) struct Shared {
     /// Directories that are known to be there.
     pub(super) made: Mutex<HashSet<String>>,
     tidied: AtomicBool,
-    warmed: AtomicBool,
 }
 
 impl SftpStore {
@@ -62,19 +61,8 @@ impl SftpStore {
             writing: Lane::new(),
             made: Mutex::default(),
             tidied: AtomicBool::new(false),
-            warmed: AtomicBool::new(false),
         };
         SftpStore { shared: Arc::new(shared) }
-    }
-
-    /// A store that may be made is about to be written to: its second connection is made beside the first.
-    fn warm(&self) -> Result<()> {
-        if self.shared.may_make_base && !self.shared.warmed.swap(true, Ordering::Relaxed) {
-            let shared = self.shared.clone();
-            // Why it fails is told to the first who needs it.
-            runtime()?.spawn(async move { drop(shared.writer().await) });
-        }
-        Ok(())
     }
 
     fn put_bytes(&self, name: &ObjectName, bytes: Bytes, mode: PutMode) -> Result<()> {
@@ -257,7 +245,6 @@ impl Store for SftpStore {
     }
 
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>> {
-        self.warm()?;
         block_on(deadline(limit.min(1 << 30)), self.shared.get(name, limit))
     }
 
