@@ -35,7 +35,12 @@ pub struct Place {
 impl Place {
     /// A new vault, not open: the phrase opens it without hashing a password.
     pub fn found(seed: u64) -> Result<(Self, RecoveryPhrase, Unlocked)> {
-        let place = Self::beside(MemoryStore::new(), seed);
+        Self::found_on(MemoryStore::new(), seed)
+    }
+
+    /// The same on this store.
+    pub fn found_on(store: MemoryStore, seed: u64) -> Result<(Self, RecoveryPhrase, Unlocked)> {
+        let place = Self::beside(store, seed);
         let new = NewVault {
             password: PASSWORD,
             kdf: KdfParams::FLOOR,

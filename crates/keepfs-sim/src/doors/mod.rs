@@ -1,9 +1,9 @@
 //! A door for every decoder of bytes from outside: a function that takes any bytes, leads them to the decoder, and holds
 //! what comes back to what was promised.
 //!
-//! It owns how bytes get past seals and signatures: what an attacker with a key could write, a door writes. `fuzz/` throws
-//! random bytes at the doors, `tests/corpus.rs` those that were worth keeping. A door says whether the bytes were
-//! accepted; one that finds a broken promise panics.
+//! It owns how bytes get past seals and signatures: what an attacker with a key could write, a door writes.
+//! `tests/corpus.rs` throws at the doors what was worth keeping, from `fuzz/corpus`, and random bytes around it. A door says
+//! whether the bytes were accepted; one that finds a broken promise panics.
 
 mod local;
 mod objects;

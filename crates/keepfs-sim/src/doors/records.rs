@@ -3,7 +3,7 @@
 use keepfs_format::FormatError;
 use keepfs_format::codec::{Reader, Writer};
 use keepfs_format::directory::{
-    DirectoryReader, DirectoryWriter, InodeReader, InodeWriter, RefBuilder, decode_extents, decode_list,
+    DirectoryReader, DirectoryWriter, InodeReader, InodeWriter, Put, RefBuilder, decode_extents, decode_list,
     write_content,
 };
 use keepfs_format::header::Header;
@@ -102,12 +102,17 @@ pub(super) fn operations(bytes: &[u8]) -> bool {
     true
 }
 
-/// Collects what a writer puts; chunks have no names here.
-fn collect(leaves: &mut Vec<Vec<u8>>) -> impl FnMut(&[u8]) -> Result<ChunkId, FormatError> {
-    |bytes| {
+/// The leaves that come of writing what was read; chunks have no names here.
+fn written<T: std::fmt::Debug>(
+    write: impl FnOnce(Put<'_, FormatError>) -> Result<T, FormatError>,
+) -> Vec<Vec<u8>> {
+    let mut leaves = Vec::new();
+    let done = write(&mut |bytes| {
         leaves.push(bytes.to_vec());
         Ok(ChunkId([0; 32]))
-    }
+    });
+    assert!(done.is_ok(), "what was read can be written: {done:?}");
+    leaves
 }
 
 /// Our writers split leaves where keys say, so bytes are compared only where they make one.
@@ -123,15 +128,11 @@ pub(super) fn directory_leaf(bytes: &[u8]) -> bool {
     if DirectoryReader::new(DIRECTORY).leaf(bytes, &mut |entry| entries.push(entry)).is_err() {
         return false;
     }
-    let mut leaves = Vec::new();
-    let mut put = collect(&mut leaves);
-    let mut writer = DirectoryWriter::new(&KEYS, DIRECTORY);
-    for entry in &entries {
-        let pushed = writer.push(entry, &mut put);
-        assert!(pushed.is_ok(), "what was read can be written: {pushed:?}");
-    }
-    assert!(writer.finish(&mut put).is_ok());
-    drop(put);
+    let leaves = written(|put| {
+        let mut writer = DirectoryWriter::new(&KEYS, DIRECTORY);
+        entries.iter().try_for_each(|entry| writer.push(entry, put))?;
+        writer.finish(put)
+    });
     check_single(&leaves, bytes, "a leaf of a directory has one encoding");
     true
 }
@@ -142,15 +143,11 @@ pub(super) fn inode_leaf(bytes: &[u8]) -> bool {
     if InodeReader::new().leaf(bytes, &mut |record| records.push(record)).is_err() {
         return false;
     }
-    let mut leaves = Vec::new();
-    let mut put = collect(&mut leaves);
-    let mut writer = InodeWriter::new(&KEYS);
-    for record in &records {
-        let pushed = writer.push(record, &mut put);
-        assert!(pushed.is_ok(), "what was read can be written: {pushed:?}");
-    }
-    assert!(writer.finish(&mut put).is_ok());
-    drop(put);
+    let leaves = written(|put| {
+        let mut writer = InodeWriter::new(&KEYS);
+        records.iter().try_for_each(|record| writer.push(record, put))?;
+        writer.finish(put)
+    });
     check_single(&leaves, bytes, "a leaf of inodes has one encoding");
     true
 }
@@ -159,11 +156,7 @@ pub(super) fn inode_leaf(bytes: &[u8]) -> bool {
 pub(super) fn extents(bytes: &[u8]) -> bool {
     let Ok(extents) = decode_extents(bytes) else { return false };
     let is_leaf = extents.len() > EXTENTS_INLINE_MAX;
-    let mut leaves = Vec::new();
-    let mut put = collect(&mut leaves);
-    let written = write_content(&mut extents.into_iter(), &mut put);
-    assert!(written.is_ok(), "what was read can be written");
-    drop(put);
+    let leaves = written(|put| write_content(&mut extents.into_iter(), put));
     if is_leaf {
         check_single(&leaves, bytes, "a leaf of extents has one encoding");
     }
@@ -174,12 +167,9 @@ pub(super) fn extents(bytes: &[u8]) -> bool {
 pub(super) fn list(bytes: &[u8]) -> bool {
     let Ok(ids) = decode_list(bytes) else { return false };
     if ids.len() > REF_IDS_MAX {
-        let mut lists = Vec::new();
-        let mut put = collect(&mut lists);
         let mut builder = RefBuilder::new();
         ids.into_iter().for_each(|id| builder.push(id));
-        assert!(builder.finish(&mut put).is_ok());
-        drop(put);
+        let lists = written(|put| builder.finish(put));
         check_single(&lists, bytes, "a list has one encoding");
     }
     true

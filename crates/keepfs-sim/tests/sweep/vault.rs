@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepfs_format::compress::Compression;
 use keepfs_format::ids::{MachineTag, PackId};
 use keepfs_format::keys::NamespaceKeys;
 use keepfs_fs::disk::LocalDisk;
-use keepfs_fs::home::{self, KdfParams, NewVault, RecoveryPhrase, UnlockSecret, Unlocked};
+use keepfs_fs::home::{self, RecoveryPhrase, UnlockSecret, Unlocked};
 use keepfs_fs::{AttrSet, Fs, Ino, Kind, NewNode, Options, Result, World};
 use keepfs_sim::world::{Shown, show};
-use keepfs_sim::{CALLER, PASSWORD, noise};
+use keepfs_sim::{CALLER, noise};
 use keepfs_store::{BlobCache, FaultStore, Faults, MemoryStore, ObjectName, PutMode, Store, Weather};
 use keepfs_vault::StagingPlace;
 
@@ -110,7 +109,8 @@ impl Machine {
 impl Vault {
     /// Makes it.
     pub(crate) fn make() -> Self {
-        let (first, phrase, unlocked) = found();
+        let (place, phrase, unlocked) = keepfs_sim::Place::found_on(MemoryStore::remote(), 1).unwrap();
+        let first = Machine::with(place);
         let (keys, first_tag) = (unlocked.namespace_keys(), unlocked.machine.tag);
         let store = first.place.store.clone();
         let fs = first.start(Arc::new(store.clone()), unlocked, first.options()).unwrap();
@@ -219,19 +219,6 @@ impl Machine {
             (Place::Staged(_) | Place::Cached(_), None) => {}
         }
     }
-}
-
-fn found() -> (Machine, RecoveryPhrase, Unlocked) {
-    let machine = Machine::beside(MemoryStore::remote(), 1);
-    let new = NewVault {
-        password: PASSWORD,
-        kdf: KdfParams::FLOOR,
-        user_name: "founder",
-        machine_name: "first",
-        compression: Compression::Zstd(1),
-    };
-    let (phrase, unlocked) = home::init(&machine.place.site(&machine.place.store), &new).unwrap();
-    (machine, phrase, unlocked)
 }
 
 fn find(fs: &Fs, name: &str) -> Ino {
