@@ -5,6 +5,7 @@
 mod crash;
 mod failing;
 mod hostile;
+mod late;
 mod lifecycle;
 mod model;
 mod steps;
